@@ -1,0 +1,133 @@
+/**
+ * Numbers of the Linux kernel's and glibc's interface, under their man-page names.
+ *
+ * Most are the same on every 64-bit architecture; those that differ stand in one table per
+ * architecture at the end, picked once. Nothing here is computed from another header at run time:
+ * `tests/ffi/layout.test.ts` compares every number with what the C compiler says.
+ */
+
+export const O_RDONLY = 0o0;
+export const O_WRONLY = 0o1;
+export const O_RDWR = 0o2;
+export const O_CREAT = 0o100;
+export const O_APPEND = 0o2000;
+export const O_NONBLOCK = 0o4000;
+export const O_CLOEXEC = 0o2000000;
+export const O_PATH = 0o10000000;
+
+export const AT_FDCWD = -100;
+export const AT_EMPTY_PATH = 0x1000;
+export const AT_SYMLINK_NOFOLLOW = 0x100;
+export const AT_EACCESS = 0x200;
+export const F_OK = 0;
+export const X_OK = 1;
+
+export const F_DUPFD_CLOEXEC = 1030;
+export const F_GETFD = 1;
+export const F_SETFD = 2;
+export const F_GETFL = 3;
+export const F_ADD_SEALS = 1033;
+export const F_GET_SEALS = 1034;
+export const FD_CLOEXEC = 1;
+export const F_SEAL_SEAL = 0x1;
+export const F_SEAL_SHRINK = 0x2;
+export const F_SEAL_GROW = 0x4;
+export const F_SEAL_WRITE = 0x8;
+export const MFD_CLOEXEC = 0x1;
+export const MFD_ALLOW_SEALING = 0x2;
+
+export const S_IFMT = 0o170000;
+export const S_IFDIR = 0o040000;
+export const S_IFREG = 0o100000;
+export const S_IFCHR = 0o020000;
+export const STATX_BASIC_STATS = 0x7ff;
+
+export const LOCK_EX = 2;
+export const LOCK_NB = 4;
+export const LOCK_UN = 8;
+
+export const AF_UNIX = 1;
+export const SOCK_SEQPACKET = 5;
+export const SOCK_CLOEXEC = 0o2000000;
+export const SOCK_NONBLOCK = 0o4000;
+export const SOL_SOCKET = 1;
+export const SO_SNDBUF = 7;
+export const SO_PEERCRED = 17;
+export const SO_SNDTIMEO = 21;
+export const SCM_RIGHTS = 1;
+export const MSG_CTRUNC = 0x8;
+export const MSG_TRUNC = 0x20;
+export const MSG_DONTWAIT = 0x40;
+export const MSG_NOSIGNAL = 0x4000;
+export const MSG_CMSG_CLOEXEC = 0x40000000;
+
+export const EPOLL_CTL_ADD = 1;
+export const EPOLL_CTL_DEL = 2;
+export const EPOLL_CTL_MOD = 3;
+export const EPOLL_CLOEXEC = 0o2000000;
+export const EPOLLIN = 0x1;
+export const EPOLLOUT = 0x4;
+export const EPOLLERR = 0x8;
+export const EPOLLHUP = 0x10;
+export const POLLIN = 0x1;
+
+export const CLOCK_MONOTONIC = 1;
+export const TFD_CLOEXEC = 0o2000000;
+export const TFD_NONBLOCK = 0o4000;
+export const SFD_CLOEXEC = 0o2000000;
+export const SFD_NONBLOCK = 0o4000;
+export const IN_CLOEXEC = 0o2000000;
+export const IN_NONBLOCK = 0o4000;
+export const IN_ATTRIB = 0x4;
+export const IN_DELETE_SELF = 0x400;
+export const IN_MOVE_SELF = 0x800;
+
+export const SIG_BLOCK = 0;
+export const SIG_UNBLOCK = 1;
+export const SIG_SETMASK = 2;
+export const SIG_DFL = 0;
+export const SIG_IGN = 1;
+
+export const P_ALL = 0;
+export const P_PID = 1;
+export const WNOHANG = 1;
+export const WEXITED = 4;
+export const WNOWAIT = 0x1000000;
+
+export const POSIX_SPAWN_SETPGROUP = 0x02;
+export const POSIX_SPAWN_SETSIGDEF = 0x04;
+export const POSIX_SPAWN_SETSIGMASK = 0x08;
+
+export const PR_SET_PDEATHSIG = 1;
+export const PR_SET_NAME = 15;
+export const PR_SET_CHILD_SUBREAPER = 36;
+export const RLIMIT_CORE = 4;
+export const RLIMIT_NOFILE = 7;
+export const MADV_DOFORK = 11;
+export const TCGETS = 0x5401;
+
+/** System calls without a wrapper in glibc 2.36; these numbers are common to all architectures. */
+export const SYS_pidfd_send_signal = 424;
+export const SYS_pidfd_open = 434;
+export const SYS_close_range = 436;
+export const CLOSE_RANGE_CLOEXEC = 4;
+
+interface Architecture {
+  readonly O_DIRECTORY: number;
+  readonly O_NOFOLLOW: number;
+  /** struct epoll_event is packed on x86-64 only. */
+  readonly epollEventPacked: boolean;
+}
+
+const architectures: Readonly<Record<string, Architecture>> = {
+  x64: { O_DIRECTORY: 0o200000, O_NOFOLLOW: 0o400000, epollEventPacked: true },
+  arm64: { O_DIRECTORY: 0o40000, O_NOFOLLOW: 0o100000, epollEventPacked: false },
+};
+
+function architecture(): Architecture {
+  const known = architectures[process.arch];
+  if (!known) throw new Error(`prefork runs on x86-64 and arm64, not on ${process.arch}`);
+  return known;
+}
+
+export const { O_DIRECTORY, O_NOFOLLOW, epollEventPacked } = architecture();

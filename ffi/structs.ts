@@ -1,0 +1,225 @@
+/**
+ * C structures as data: field names and types in the header's order, from which the offsets follow
+ * by the C rules of the 64-bit Linux ABIs (natural alignment, little endian).
+ * `tests/ffi/layout.test.ts` compares every offset and size with the C compiler's.
+ */
+import { epollEventPacked } from "./linux/constants.ts";
+import type { Memory } from "./memory.ts";
+
+type Scalar = "u8" | "u16" | "i32" | "u32" | "i64" | "u64" | "ptr";
+/** A scalar, or so many bytes with an alignment of one. */
+type FieldType = Scalar | number;
+
+const scalarSize: Readonly<Record<Scalar, number>> = {
+  u8: 1,
+  u16: 2,
+  i32: 4,
+  u32: 4,
+  i64: 8,
+  u64: 8,
+  ptr: 8,
+};
+
+/** The layout of one C structure; reads and writes its scalar fields in a `Memory`. */
+export class Struct<Name extends string> {
+  readonly size: number;
+  readonly #fields = new Map<string, { offset: number; type: FieldType }>();
+
+  constructor(fields: Readonly<Record<Name, FieldType>>, options: { packed?: boolean } = {}) {
+    let offset = 0;
+    let widest = 1;
+    for (const [name, type] of Object.entries<FieldType>(fields)) {
+      const size = typeof type === "number" ? type : scalarSize[type];
+      const alignment = options.packed || typeof type === "number" ? 1 : size;
+      offset = Math.ceil(offset / alignment) * alignment;
+      widest = Math.max(widest, alignment);
+      this.#fields.set(name, { offset, type });
+      offset += size;
+    }
+    this.size = Math.ceil(offset / widest) * widest;
+  }
+
+  offset(name: Name): number {
+    return this.#field(name).offset;
+  }
+
+  /** Reads a field of the structure that starts at `base`. 64-bit values must be safe integers. */
+  get(memory: Memory, name: Name, base = 0): number {
+    const { offset, type } = this.#field(name);
+    const at = base + offset;
+    switch (type) {
+      case "u8":
+        return memory.view.getUint8(at);
+      case "u16":
+        return memory.view.getUint16(at, true);
+      case "i32":
+        return memory.view.getInt32(at, true);
+      case "u32":
+        return memory.view.getUint32(at, true);
+      case "i64":
+        return Number(memory.view.getBigInt64(at, true));
+      case "u64":
+      case "ptr":
+        return Number(memory.view.getBigUint64(at, true));
+      default:
+        throw new TypeError(`${name} is an array of bytes, not a number`);
+    }
+  }
+
+  set(memory: Memory, name: Name, value: number, base = 0): void {
+    const { offset, type } = this.#field(name);
+    const at = base + offset;
+    switch (type) {
+      case "u8":
+        return memory.view.setUint8(at, value);
+      case "u16":
+        return memory.view.setUint16(at, value, true);
+      case "i32":
+        return memory.view.setInt32(at, value, true);
+      case "u32":
+        return memory.view.setUint32(at, value, true);
+      case "i64":
+        return memory.view.setBigInt64(at, BigInt(value), true);
+      case "u64":
+        return memory.view.setBigUint64(at, BigInt(value), true);
+      default:
+        throw new TypeError(`${name} is not set as a number; see Memory.point`);
+    }
+  }
+
+  /** Stores a pointer field; see `Memory.point`. */
+  point(memory: Memory, name: Name, target: Memory | null, base = 0): void {
+    memory.point(base + this.#field(name).offset, target);
+  }
+
+  #field(name: Name): { offset: number; type: FieldType } {
+    const field = this.#fields.get(name);
+    if (!field) throw new TypeError(`no field ${name}`);
+    return field;
+  }
+}
+
+function struct<Name extends string>(
+  fields: Readonly<Record<Name, FieldType>>,
+  options?: { packed?: boolean },
+): Struct<Name> {
+  return new Struct(fields, options);
+}
+
+export const iovec: Struct<"iov_base" | "iov_len"> = struct({ iov_base: "ptr", iov_len: "u64" });
+export const msghdr: Struct<
+  | "msg_name"
+  | "msg_namelen"
+  | "msg_iov"
+  | "msg_iovlen"
+  | "msg_control"
+  | "msg_controllen"
+  | "msg_flags"
+> = struct({
+  msg_name: "ptr",
+  msg_namelen: "u32",
+  msg_iov: "ptr",
+  msg_iovlen: "u64",
+  msg_control: "ptr",
+  msg_controllen: "u64",
+  msg_flags: "i32",
+});
+export const cmsghdr: Struct<"cmsg_len" | "cmsg_level" | "cmsg_type"> = struct({
+  cmsg_len: "u64",
+  cmsg_level: "i32",
+  cmsg_type: "i32",
+});
+export const ucred: Struct<"pid" | "uid" | "gid"> = struct({ pid: "i32", uid: "u32", gid: "u32" });
+export const sockaddrUn: Struct<"sun_family" | "sun_path"> = struct({
+  sun_family: "u16",
+  sun_path: 108,
+});
+export const epollEvent: Struct<"events" | "data"> = struct(
+  { events: "u32", data: "u64" },
+  { packed: epollEventPacked },
+);
+export const pollfd: Struct<"fd" | "events" | "revents"> = struct({
+  fd: "i32",
+  events: "u16",
+  revents: "u16",
+});
+export const signalfdSiginfo: Struct<
+  "ssi_signo" | "ssi_errno" | "ssi_code" | "ssi_pid" | "ssi_uid" | "rest"
+> = struct({
+  ssi_signo: "u32",
+  ssi_errno: "i32",
+  ssi_code: "i32",
+  ssi_pid: "u32",
+  ssi_uid: "u32",
+  rest: 108,
+});
+export const itimerspec: Struct<"interval_sec" | "interval_nsec" | "value_sec" | "value_nsec"> =
+  struct({ interval_sec: "i64", interval_nsec: "i64", value_sec: "i64", value_nsec: "i64" });
+export const timeval: Struct<"tv_sec" | "tv_usec"> = struct({ tv_sec: "i64", tv_usec: "i64" });
+/** The part of siginfo_t that waitid(2) fills in; the whole is 128 bytes. */
+export const siginfo: Struct<
+  "si_signo" | "si_errno" | "si_code" | "pad" | "si_pid" | "si_uid" | "si_status" | "rest"
+> = struct({
+  si_signo: "i32",
+  si_errno: "i32",
+  si_code: "i32",
+  pad: "i32",
+  si_pid: "i32",
+  si_uid: "u32",
+  si_status: "i32",
+  rest: 100,
+});
+export const rlimit: Struct<"rlim_cur" | "rlim_max"> = struct({ rlim_cur: "u64", rlim_max: "u64" });
+/** struct rusage begins with two timevals and the peak resident size; the whole is 144 bytes. */
+export const rusage: Struct<
+  "utime_sec" | "utime_usec" | "stime_sec" | "stime_usec" | "ru_maxrss" | "rest"
+> = struct({
+  utime_sec: "i64",
+  utime_usec: "i64",
+  stime_sec: "i64",
+  stime_usec: "i64",
+  ru_maxrss: "i64",
+  rest: 104,
+});
+/** glibc's struct sigaction (not the kernel's). */
+export const sigaction: Struct<"sa_handler" | "sa_mask" | "sa_flags" | "sa_restorer"> = struct({
+  sa_handler: "u64",
+  sa_mask: 128,
+  sa_flags: "i32",
+  sa_restorer: "u64",
+});
+export const statx: Struct<
+  | "stx_mask"
+  | "stx_blksize"
+  | "stx_attributes"
+  | "stx_nlink"
+  | "stx_uid"
+  | "stx_gid"
+  | "stx_mode"
+  | "stx_ino"
+  | "stx_size"
+  | "middle"
+  | "stx_dev_major"
+  | "stx_dev_minor"
+  | "rest"
+> = struct({
+  stx_mask: "u32",
+  stx_blksize: "u32",
+  stx_attributes: "u64",
+  stx_nlink: "u32",
+  stx_uid: "u32",
+  stx_gid: "u32",
+  stx_mode: "u16",
+  stx_ino: "u64",
+  stx_size: "u64",
+  middle: 88,
+  stx_dev_major: "u32",
+  stx_dev_minor: "u32",
+  rest: 112,
+});
+
+/** sigset_t: one bit a signal, 128 bytes in glibc. */
+export const sigsetSize = 128;
+/** posix_spawn_file_actions_t and posix_spawnattr_t are opaque; these sizes hold either. */
+export const spawnFileActionsSize = 128;
+export const spawnAttributesSize = 512;

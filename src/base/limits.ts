@@ -1,0 +1,70 @@
+/**
+ * Every bound of prefork, with its unit, its reason, and what happens at the bound.
+ * Kernel facts come first; what we chose ourselves follows.
+ */
+import { assert } from "./assert.ts";
+
+/** SCM_MAX_FD: descriptors in one message. More is EINVAL from sendmsg(2). See unix(7). */
+export const kernelFdsMax = 253;
+
+/** Bytes of a path in sockaddr_un, without the NUL. A longer one goes through /proc/self/fd. */
+export const socketPathBytesMax = 107;
+
+/**
+ * A body up to this size travels in the datagram, a larger one in a sealed memfd. A datagram must
+ * fit the socket's send buffer (212,992 bytes by default, of which about half is bookkeeping).
+ */
+export const inlineBodyBytesMax: number = 64 * 1024;
+
+/**
+ * The largest body at all. The kernel takes 2 MiB of arguments and environment under the default
+ * stack limit and 6 MiB under an unlimited one; what is larger is refused before it is read.
+ */
+export const bodyBytesMax: number = 8 * 1024 * 1024;
+
+/** Descriptors a job may be given: those of a message less the directory and the body. */
+export const jobFdsMax: number = kernelFdsMax - 2;
+
+/** The highest number a descriptor may have in a job; keeps the daemon's table small. */
+export const jobFdNumberMax = 65_535;
+
+/** Strings in argv and environment together; each costs a pointer of 8 bytes at start. */
+export const stringsMax: number = 1024 * 1024;
+
+/** Connections at once; at the bound the daemon stops accepting and the backlog holds the rest. */
+export const connectionsMax = 4096;
+
+/** Pending connections in the kernel (cut to net.core.somaxconn). */
+export const listenBacklog = 4096;
+
+/** Jobs at once, unless `--max-jobs` says otherwise; at the bound a job is refused. */
+export const jobsMaxDefault = 1024;
+
+/** Replies waiting for one slow client before it is dropped: a client is owed two a job. */
+export const repliesMax = 16;
+
+/** A client that connects must send its request within this time, or it is closed. */
+export const requestTimeoutMs = 2000;
+
+/** How long a client waits for the daemon's first answer before it says so and gives up. */
+export const answerTimeoutMs = 10_000;
+
+/** How long the launching side waits for a new daemon to be ready. */
+export const launchTimeoutMs = 10_000;
+
+/** How long jobs have to end after SIGTERM at shutdown, unless `--grace` says otherwise. */
+export const graceMsDefault = 5000;
+
+/** An image must say it is ready, and deliver each fork, within this time; else it is replaced. */
+export const imageTimeoutMs = 5000;
+
+/** The delay before a dead image is started again; doubles up to the bound, resets when ready. */
+export const imageBackoffMs = 100;
+export const imageBackoffMsMax = 30_000;
+
+/** Forked children that wait for work. One is enough to keep the fork off the caller's path. */
+export const sparesDefault = 1;
+
+assert(inlineBodyBytesMax <= bodyBytesMax, "an inline body is a body");
+assert(jobFdsMax > 3, "a job has its standard descriptors");
+assert(requestTimeoutMs < answerTimeoutMs, "a client outwaits the daemon's own limit");

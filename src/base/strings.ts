@@ -1,0 +1,67 @@
+/** Lists of byte strings as the kernel keeps them: each ended by a NUL, one behind the other. */
+
+/** `count` NUL-terminated strings in one run of bytes. Never decoded: argv need not be UTF-8. */
+export interface StringList {
+  readonly count: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Counts the strings of a run of bytes; one that lacks its last NUL gets it. */
+export function stringList(bytes: Uint8Array): StringList {
+  const whole = bytes.length === 0 || bytes[bytes.length - 1] === 0 ? bytes : terminated(bytes);
+  return { count: countStrings(whole), bytes: whole };
+}
+
+/** How many strings end in `bytes`. */
+export function countStrings(bytes: Uint8Array): number {
+  let count = 0;
+  for (let at = bytes.indexOf(0); at >= 0; at = bytes.indexOf(0, at + 1)) count++;
+  return count;
+}
+
+/** The strings one by one, without their NULs; views, not copies. */
+export function* strings(list: StringList): Generator<Uint8Array> {
+  let start = 0;
+  for (let index = 0; index < list.count; index++) {
+    const end = list.bytes.indexOf(0, start);
+    yield list.bytes.subarray(start, end);
+    start = end + 1;
+  }
+}
+
+/** The list without its first `count` strings. */
+export function dropStrings(list: StringList, count: number): StringList {
+  let start = 0;
+  const dropped = Math.min(count, list.count);
+  for (let index = 0; index < dropped; index++) start = list.bytes.indexOf(0, start) + 1;
+  return { count: list.count - dropped, bytes: list.bytes.subarray(start) };
+}
+
+/** One byte a character: exact both ways, for comparing and showing what may not be UTF-8. */
+export function latin1(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return text;
+}
+
+/** The inverse of `latin1`. */
+export function fromLatin1(text: string): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(new ArrayBuffer(text.length));
+  for (let index = 0; index < text.length; index++) bytes[index] = text.charCodeAt(index);
+  return bytes;
+}
+
+/** The value of `name` in an environment, or undefined; the first one wins, as in getenv(3). */
+export function environmentValue(env: StringList, name: string): Uint8Array | undefined {
+  const prefix = fromLatin1(`${name}=`);
+  for (const entry of strings(env)) {
+    if (prefix.every((byte, index) => entry[index] === byte)) return entry.subarray(prefix.length);
+  }
+  return undefined;
+}
+
+function terminated(bytes: Uint8Array): Uint8Array {
+  const whole = new Uint8Array(new ArrayBuffer(bytes.length + 1));
+  whole.set(bytes);
+  return whole;
+}

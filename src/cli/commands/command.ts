@@ -1,0 +1,29 @@
+/** What a subcommand is. */
+import type { Sys } from "../../../ffi/sys.ts";
+import type { Option, Options } from "../options.ts";
+import type { Output } from "../output.ts";
+
+export interface Invocation {
+  readonly sys: Sys;
+  readonly output: Output;
+}
+
+/** The values citty has read, by option name. */
+export type Values = Readonly<Record<string, unknown>>;
+
+export interface Command {
+  readonly summary: string;
+  readonly options: Options;
+  /** Lines to type, each with what it does; `name` is how the subcommand was called. */
+  readonly examples: (name: string) => readonly (readonly [line: string, what: string])[];
+  /** @returns the exit status. */
+  readonly run: (invocation: Invocation, values: Values) => number;
+}
+
+export const helpOption: Option = { type: "boolean", alias: "h", description: "show this help" };
+
+/** A text among the values, undefined when the option was not given. */
+export function textValue(values: Values, name: string): string | undefined {
+  const value = values[name];
+  return typeof value === "string" ? value : undefined;
+}

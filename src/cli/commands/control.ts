@@ -1,0 +1,97 @@
+/** `prefork ping`, `status` and `stop`. */
+import type { Sys } from "../../../ffi/sys.ts";
+import { connectFirst, type Daemon } from "../../client/connect.ts";
+import { ping, type Report, status, stop } from "../../client/control.ts";
+import { ClientError } from "../../client/errors.ts";
+import { candidates } from "../../domain/discovery.ts";
+import { ownEnvironment } from "../../os/process.ts";
+import { discoveryOptions } from "../options.ts";
+import type { Output } from "../output.ts";
+import { discoveryRequest, surroundings } from "../place.ts";
+import { type Command, helpOption, textValue, type Values } from "./command.ts";
+
+const jsonOption = { type: "boolean", description: "print JSON for programs" } as const;
+
+export const pingCommand: Command = {
+  summary: "Ask the daemon whether it answers",
+  options: { ...discoveryOptions, help: helpOption },
+  examples: (name) => [[`${name} && echo up`, "status 0 when it answers, 125 when nobody does"]],
+  run: ({ sys, output }, values) => {
+    const daemon = reach(sys, output, values);
+    const { pid, version } = ping(sys, daemon);
+    output.print(`pfd ${version} answers at ${daemon.socketPath} (pid ${pid})\n`);
+    return 0;
+  },
+};
+
+export const statusCommand: Command = {
+  summary: "Show what the daemon is doing",
+  options: { json: jsonOption, ...discoveryOptions, help: helpOption },
+  examples: (name) => [
+    [name, "for people"],
+    [`${name} --json`, "for programs, on one line"],
+  ],
+  run: ({ sys, output }, values) => {
+    const report = status(sys, reach(sys, output, values));
+    output.print(values["json"] ? `${JSON.stringify(report)}\n` : formatReport(report));
+    return 0;
+  },
+};
+
+export const stopCommand: Command = {
+  summary: "End the daemon's jobs and then the daemon; returns when it is gone",
+  options: {
+    now: { type: "boolean", description: "do not give the jobs time to end by themselves" },
+    ...discoveryOptions,
+    help: helpOption,
+  },
+  examples: (name) => [
+    [name, "jobs get SIGTERM, and after the daemon's --grace time SIGKILL"],
+    [`${name} --now`, "SIGKILL at once"],
+  ],
+  run: ({ sys, output }, values) => {
+    const { pid, running } = stop(sys, reach(sys, output, values), values["now"] === true);
+    output.print(`stopped pfd (pid ${pid}); ${running} jobs were running\n`);
+    return 0;
+  },
+};
+
+function reach(sys: Sys, output: Output, values: Values): Daemon {
+  const warn = (message: string): void => output.complain(message);
+  const env = ownEnvironment(sys);
+  const around = surroundings(sys, env, warn);
+  const socket = textValue(values, "socket");
+  const mode = textValue(values, "mode");
+  const project = textValue(values, "project");
+  const places = candidates(discoveryRequest({ socket, mode, project }, env), around);
+  const daemon = connectFirst(sys, places, warn);
+  if (daemon) return daemon;
+  const tried = places.map(({ socketPath }) => socketPath).join(", ") || "no place";
+  throw new ClientError(
+    `no daemon: nobody answers at ${tried} (start one with 'prefork serve -d')`,
+  );
+}
+
+function formatReport(report: Report): string {
+  const image = report["image"] as Report;
+  const rows: [string, string][] = [
+    ["pid", `${report["pid"]}`],
+    ["version", `${report["version"]}`],
+    ["state", `${report["state"]}`],
+    ["uptime", formatDuration(Number(report["uptimeMs"]))],
+    ["socket", `${report["socket"]} (${report["mode"]})`],
+    ["jobs", `${report["running"]} running, ${report["done"]} done, ${report["failed"]} failed`],
+    [
+      "base image",
+      `${image["state"]}, pid ${image["pid"]}, ${image["spares"]} spare, ${image["served"]} served`,
+    ],
+  ];
+  return rows.map(([name, value]) => `${name.padEnd(11)} ${value}\n`).join("");
+}
+
+function formatDuration(ms: number): string {
+  const seconds = Math.floor(ms / 1000);
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  if (hours > 0) return `${hours} h ${minutes} min`;
+  return minutes > 0 ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
+}

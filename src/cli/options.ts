@@ -1,0 +1,163 @@
+/**
+ * The options of every subcommand, in citty's form, and a strict reading of words against such a
+ * table. citty renders the help and reads the options of all subcommands but `run`; it takes any
+ * word it does not know for an option, so words are read here first. `run` is read here alone: it
+ * must not load a library before its command has been handed over.
+ */
+
+interface OptionBase {
+  readonly description: string;
+  readonly alias?: string;
+  readonly valueHint?: string;
+}
+
+/** One option: a subset of citty's argument definitions. */
+export type Option = OptionBase &
+  (
+    | { readonly type: "boolean" }
+    | { readonly type: "string"; readonly default?: string }
+    | { readonly type: "enum"; readonly options: string[]; readonly default?: string }
+  );
+export type Options = Readonly<Record<string, Option>>;
+
+export const discoveryOptions = {
+  socket: {
+    type: "string",
+    valueHint: "PATH",
+    description: "the daemon's socket, instead of looking for one (also $PFD_SOCKET)",
+  },
+  mode: {
+    type: "enum",
+    options: ["local", "project", "runtime"],
+    description:
+      "where to look: local is ./pfd.sock or ./.pfd.sock, project and runtime are in $XDG_RUNTIME_DIR; all three in this order when left out",
+  },
+  project: {
+    type: "string",
+    valueHint: "NAME",
+    description:
+      "the project's name (also $PFD_PROJECT), instead of that of the nearest directory with .git, package.json or prefork.toml",
+  },
+} as const satisfies Options;
+
+export const runOptions = {
+  wait: {
+    type: "boolean",
+    alias: "w",
+    description: "stay until the command has ended, pass signals on to it, and end as it ended",
+  },
+  create: { type: "boolean", alias: "C", description: "start a daemon when there is none" },
+  "no-stdin": { type: "boolean", alias: "n", description: "give the command /dev/null as stdin" },
+  fd: {
+    type: "string",
+    valueHint: "N",
+    description: "also pass the open descriptor N, under the same number (repeatable)",
+  },
+  cwd: { type: "string", valueHint: "DIR", description: "run the command in DIR" },
+  ...discoveryOptions,
+  help: { type: "boolean", alias: "h", description: "show this help" },
+} as const satisfies Options;
+
+/** The words make no sense as options; the message says which, and why. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** What the words said. */
+export interface Reading {
+  readonly flags: ReadonlySet<string>;
+  /** Every value of each option, in order. */
+  readonly values: ReadonlyMap<string, readonly string[]>;
+  /** How many words were options; the rest is the command's. */
+  readonly wordCount: number;
+}
+
+/**
+ * Reads options from the front of `words`, up to `--` or the first word that is not one.
+ * @throws UsageError for an unknown option, a missing value, or a value that is not allowed.
+ */
+export function readOptions(words: readonly string[], options: Options): Reading {
+  const flags = new Set<string>();
+  const values = new Map<string, string[]>();
+  let at = 0;
+  const setOption = (shown: string, name: string, inlineValue: string | undefined): void => {
+    const option = options[name];
+    if (!option) throw new UsageError(`unknown option '${shown}'`);
+    if (option.type === "boolean") {
+      if (inlineValue !== undefined) throw new UsageError(`option '${shown}' takes no value`);
+      flags.add(name);
+      return;
+    }
+    const value = inlineValue ?? words[at++];
+    if (value === undefined) throw new UsageError(`option '${shown}' needs a value`);
+    if (option.type === "enum" && !option.options.includes(value)) {
+      const allowed = option.options.join(", ");
+      throw new UsageError(`option '${shown}' is one of ${allowed}, not '${value}'`);
+    }
+    values.set(name, [...(values.get(name) ?? []), value]);
+  };
+  while (at < words.length) {
+    const word = words[at] as string;
+    if (word === "--") {
+      at++;
+      break;
+    }
+    if (!word.startsWith("-") || word === "-") break;
+    at++;
+    if (word.startsWith("--")) {
+      const equals = word.indexOf("=");
+      const name = equals < 0 ? word.slice(2) : word.slice(2, equals);
+      setOption(`--${name}`, name, equals < 0 ? undefined : word.slice(equals + 1));
+    } else {
+      readCluster(word.slice(1), options, setOption);
+    }
+  }
+  return { flags, values, wordCount: at };
+}
+
+/** Reads `-wC`, `-Cn`: single letters; what follows a letter that takes a value is the value. */
+function readCluster(
+  letters: string,
+  options: Options,
+  setOption: (shown: string, name: string, inlineValue: string | undefined) => void,
+): void {
+  for (let index = 0; index < letters.length; index++) {
+    const letter = letters[index] as string;
+    const name = Object.keys(options).find((key) => options[key]?.alias === letter);
+    if (name === undefined) throw new UsageError(`unknown option '-${letter}'`);
+    const rest = letters.slice(index + 1);
+    if (options[name]?.type === "boolean") {
+      setOption(`-${letter}`, name, undefined);
+      continue;
+    }
+    setOption(`-${letter}`, name, rest === "" ? undefined : rest);
+    return;
+  }
+}
+
+/** The last value of an option: the one that counts. */
+export function lastValue(reading: Reading, name: string): string | undefined {
+  return reading.values.get(name)?.at(-1);
+}
+
+/** A whole number in a range. @throws UsageError */
+export function parseCount(
+  name: string,
+  text: string,
+  range: { min: number; max: number },
+): number {
+  const number = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (number >= range.min && number <= range.max) return number;
+  throw new UsageError(
+    `option '--${name}' is a whole number from ${range.min} to ${range.max}, not '${text}'`,
+  );
+}
+
+/** Seconds, with a fraction if need be, as milliseconds. @throws UsageError */
+export function parseSeconds(name: string, text: string): number {
+  const number = /^\d{1,6}(\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN;
+  if (!Number.isNaN(number)) return Math.round(number * 1000);
+  throw new UsageError(
+    `option '--${name}' is a number of seconds, such as 5 or 0.5, not '${text}'`,
+  );
+}

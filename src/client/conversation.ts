@@ -1,0 +1,71 @@
+/** Talking to the daemon, with every failure said in words for the user. */
+import type { Sys } from "../../ffi/sys.ts";
+import { SystemError } from "../os/errors.ts";
+import type { RawFd } from "../os/fd.ts";
+import { waitReadable } from "../os/process.ts";
+import { IncompatibleError } from "../protocol/decode.ts";
+import { type Message, protocolMajor } from "../protocol/messages.ts";
+import { ProtocolError } from "../protocol/wire.ts";
+import { MessageReceiver, sendMessage } from "../transport/channel.ts";
+import type { Daemon } from "./connect.ts";
+import { ClientError } from "./errors.ts";
+
+/** The exchange of messages with one daemon; every failure is said in words for the user. */
+export class Conversation {
+  readonly #sys: Sys;
+  readonly #daemon: Daemon;
+  readonly #socket: RawFd;
+  readonly #receiver: MessageReceiver;
+
+  constructor(sys: Sys, daemon: Daemon, socket: RawFd) {
+    this.#sys = sys;
+    this.#daemon = daemon;
+    this.#socket = socket;
+    this.#receiver = new MessageReceiver(sys);
+  }
+
+  /** A daemon that is gone is noticed at the next `receive`, with what it may have said before. */
+  send(message: Message, fds: readonly RawFd[] = []): void {
+    try {
+      sendMessage(this.#sys, this.#socket, { id: 0, message }, fds);
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      throw new ClientError(`cannot send to ${this.#who()}: ${error.message}`);
+    }
+  }
+
+  receive(timeoutMs: number): Message {
+    if (waitReadable(this.#sys, [this.#socket], timeoutMs).length === 0) {
+      throw new ClientError(
+        `${this.#who()} has not answered for ${timeoutMs / 1000} s (is it stopped?)`,
+      );
+    }
+    try {
+      const received = this.#receiver.receive(this.#socket);
+      if (typeof received === "string") {
+        throw new ClientError(`${this.#who()} closed the connection without an answer`);
+      }
+      using owned = received;
+      return owned.message;
+    } catch (error) {
+      if (error instanceof IncompatibleError) throw this.#incompatible(error.major);
+      if (!(error instanceof ProtocolError)) throw error;
+      throw new ClientError(`cannot understand ${this.#who()}: ${error.message}`);
+    }
+  }
+
+  unexpected({ type }: Message): ClientError {
+    return new ClientError(`cannot understand ${this.#who()}: it answered '${type}'`);
+  }
+
+  #incompatible(major: number): ClientError {
+    return new ClientError(
+      `${this.#who()} speaks protocol ${major} and this client ${protocolMajor}: ` +
+        `end it and start one of this version (kill ${this.#daemon.pid})`,
+    );
+  }
+
+  #who(): string {
+    return `the daemon at ${this.#daemon.socketPath} (pid ${this.#daemon.pid})`;
+  }
+}

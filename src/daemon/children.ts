@@ -1,0 +1,71 @@
+/**
+ * The daemon's children. Those it knows are watched each through a pidfd; what is re-parented to
+ * it, being a subreaper, is reaped when SIGCHLD says that something has ended.
+ */
+import {
+  anyEndedChild,
+  type ChildExit,
+  isOurChild,
+  tryOpenPidFd,
+  tryReap,
+} from "../os/children.ts";
+import type { Fd } from "../os/fd.ts";
+import type { Loop } from "./loop.ts";
+
+interface Watched {
+  readonly pidFd: Fd;
+  readonly onExit: (exit: ChildExit) => void;
+}
+
+export class Children {
+  readonly #loop: Loop;
+  readonly #watched = new Map<number, Watched>();
+  /** A watched child that had ended stood before the orphans: look again when it is reaped. */
+  #sweepAgain = false;
+
+  constructor(loop: Loop) {
+    this.#loop = loop;
+  }
+
+  get count(): number {
+    return this.#watched.size;
+  }
+
+  /**
+   * Calls back once, when the child has ended and been reaped.
+   * @returns false when there is no such child: it was an orphan already, and has been swept.
+   */
+  watch(pid: number, onExit: (exit: ChildExit) => void): boolean {
+    if (!isOurChild(this.#loop.sys, pid)) return false;
+    const pidFd = tryOpenPidFd(this.#loop.sys, pid);
+    if (!pidFd) return false;
+    using owned = new DisposableStack();
+    owned.use(pidFd);
+    this.#loop.poller.add(pidFd.raw, () => this.#reap(pid));
+    owned.move();
+    this.#watched.set(pid, { pidFd, onExit });
+    return true;
+  }
+
+  /** Reaps what has ended and is nobody's. A job's own reaping is left to its pidfd. */
+  sweepOrphans(): void {
+    for (;;) {
+      const pid = anyEndedChild(this.#loop.sys);
+      this.#sweepAgain = pid !== undefined && this.#watched.has(pid);
+      if (pid === undefined || this.#sweepAgain) return;
+      tryReap(this.#loop.sys, pid, { wait: false });
+      this.#loop.log.debug(`reaped the orphan ${pid}`);
+    }
+  }
+
+  #reap(pid: number): void {
+    const watched = this.#watched.get(pid);
+    const exit = tryReap(this.#loop.sys, pid, { wait: false });
+    if (!watched || !exit) return;
+    this.#watched.delete(pid);
+    this.#loop.poller.remove(watched.pidFd.raw);
+    watched.pidFd[Symbol.dispose]();
+    if (this.#sweepAgain) this.sweepOrphans();
+    watched.onExit(exit);
+  }
+}

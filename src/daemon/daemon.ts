@@ -1,0 +1,277 @@
+/**
+ * The daemon: one thread, one synchronous loop over descriptors. It accepts requests, has jobs.ts
+ * and images.ts carry them out, and ends them in an orderly way. It runs no user code, and it uses
+ * no part of Bun's own event loop.
+ */
+import { errno } from "../../ffi/errno.ts";
+import type { Sys } from "../../ffi/sys.ts";
+import { connectionsMax } from "../base/limits.ts";
+import { version } from "../base/version.ts";
+import { SystemError } from "../os/errors.ts";
+import type { Fd } from "../os/fd.ts";
+import {
+  blockSignals,
+  openSignalFd,
+  readSignal,
+  type SignalName,
+  signalName,
+  signalNumbers,
+} from "../os/signals.ts";
+import { tryAccept } from "../os/socket.ts";
+import { drainNameWatch } from "../os/watch.ts";
+import type { Received } from "../transport/channel.ts";
+import { Children } from "./children.ts";
+import { Connection } from "./connection.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { Image } from "./images.ts";
+import { Jobs } from "./jobs.ts";
+import type { Log } from "./log.ts";
+import { Loop } from "./loop.ts";
+
+export interface DaemonSettings {
+  /** How the socket's place was chosen, for `status`. */
+  readonly mode: string;
+  readonly graceMs: number;
+  readonly jobsMax: number;
+}
+
+/** What `prefork status --json` prints. */
+export interface StatusReport {
+  readonly pid: number;
+  readonly version: string;
+  readonly uptimeMs: number;
+  readonly socket: string;
+  readonly mode: string;
+  readonly state: "running" | "stopping";
+  readonly running: number;
+  /** Jobs that ended with 0. */
+  readonly done: number;
+  /** Jobs that ended otherwise, or could not be started. */
+  readonly failed: number;
+  readonly image: { state: string; pid: number; spares: number; served: number };
+}
+
+const watchedSignals: readonly SignalName[] = ["SIGTERM", "SIGINT", "SIGHUP", "SIGCHLD"];
+/** How long accepting pauses when we are out of descriptors. */
+const acceptPauseMs = 100;
+/** Connections accepted before others have their turn. */
+const acceptsPerTurn = 64;
+
+export class Daemon implements Disposable {
+  readonly #loop: Loop;
+  readonly #endpoint: Endpoint;
+  readonly #settings: DaemonSettings;
+  readonly #signals: Fd;
+  readonly #children: Children;
+  readonly #image: Image;
+  readonly #jobs: Jobs;
+  readonly #connections = new Set<Connection>();
+  /** Which job a waiting client's connection is about. */
+  readonly #jobOf = new Map<Connection, number>();
+  readonly #startedMs: number;
+  #state: "running" | "stopping" = "running";
+  #isListening = true;
+  #isKilling = false;
+
+  /** Borrows `endpoint`; the signals the daemon watches are blocked from here on. */
+  constructor(
+    sys: Sys,
+    log: Log,
+    endpoint: Endpoint,
+    settings: DaemonSettings,
+    nowMs: () => number = () => performance.now(),
+  ) {
+    using owned = new DisposableStack();
+    this.#loop = owned.use(new Loop(sys, log, nowMs));
+    this.#endpoint = endpoint;
+    this.#settings = settings;
+    this.#startedMs = nowMs();
+    blockSignals(sys, watchedSignals);
+    this.#signals = owned.use(openSignalFd(sys, watchedSignals));
+    this.#children = new Children(this.#loop);
+    this.#image = new Image(this.#loop, this.#children, "base");
+    this.#jobs = new Jobs(this.#loop, {
+      children: this.#children,
+      image: this.#image,
+      jobsMax: settings.jobsMax,
+    });
+    const { poller } = this.#loop;
+    poller.add(this.#signals.raw, () => this.#takeSignals());
+    poller.add(endpoint.listener, () => this.#accept());
+    poller.add(endpoint.nameWatch, () => this.#checkName());
+    this.#image.open();
+    owned.move();
+  }
+
+  /** Nothing is left to be done. */
+  get isFinished(): boolean {
+    return this.#state === "stopping" && this.#children.count === 0 && this.#connections.size === 0;
+  }
+
+  /** One turn of the loop: waits for `timeoutMs` at most (-1: for ever), then acts. */
+  turn(timeoutMs = -1): void {
+    this.#loop.poller.turn(timeoutMs);
+    // Clients that only watch us stop are let go when all else is done.
+    if (this.#state === "stopping" && this.#children.count === 0) {
+      for (const connection of [...this.#connections]) connection.end();
+    }
+  }
+
+  /** No new jobs; those that run are asked to end, and after the grace time made to. */
+  stop(reason: string): void {
+    if (this.#state === "stopping") return;
+    this.#state = "stopping";
+    const { running } = this.#jobs.counts;
+    this.#loop.log.info(`stopping: ${reason}; ${running} jobs are running`);
+    this.#accept(); // who has connected already gets an answer
+    this.#stopListening();
+    this.#image.close();
+    this.#jobs.signalAll(signalNumbers.SIGTERM);
+    this.#jobs.signalAll(signalNumbers.SIGCONT); // a stopped job cannot act on SIGTERM
+    this.#loop.timers.after(this.#settings.graceMs, () => this.kill("the grace time is over"));
+  }
+
+  /** Does not wait for the jobs any longer. */
+  kill(reason: string): void {
+    this.stop(reason);
+    if (this.#isKilling) return;
+    this.#isKilling = true;
+    const { running } = this.#jobs.counts;
+    if (running > 0) this.#loop.log.warn(`${reason}: killing ${running} jobs`);
+    this.#jobs.signalAll(signalNumbers.SIGKILL);
+  }
+
+  report(): StatusReport {
+    const { sys, nowMs } = this.#loop;
+    return {
+      pid: sys.getpid(),
+      version,
+      uptimeMs: Math.round(nowMs() - this.#startedMs),
+      socket: this.#endpoint.socketPath,
+      mode: this.#settings.mode,
+      state: this.#state,
+      ...this.#jobs.counts,
+      image: this.#image.status,
+    };
+  }
+
+  [Symbol.dispose](): void {
+    for (const connection of [...this.#connections]) connection.close();
+    this.#stopListening();
+    this.#image.close();
+    this.#signals[Symbol.dispose]();
+    this.#loop[Symbol.dispose]();
+  }
+
+  #takeSignals(): void {
+    for (;;) {
+      const number = readSignal(this.#loop.sys, this.#signals.raw);
+      if (number === undefined) return;
+      if (number === signalNumbers.SIGCHLD) this.#children.sweepOrphans();
+      else if (this.#state === "running") this.stop(signalName(number));
+      else this.kill(`a second ${signalName(number)}`);
+    }
+  }
+
+  #accept(): void {
+    for (let count = 0; count < acceptsPerTurn && this.#isListening; count++) {
+      if (this.#connections.size >= connectionsMax) return this.#pauseListening("connections");
+      try {
+        const socket = tryAccept(this.#loop.sys, this.#endpoint.listener);
+        if (socket === "again") return;
+        this.#admit(socket);
+      } catch (error) {
+        if (!(error instanceof SystemError)) throw error;
+        if (error.errno === errno.EMFILE || error.errno === errno.ENFILE) {
+          return this.#pauseListening("descriptors");
+        }
+        this.#loop.log.warn(`cannot accept a client: ${error.message}`);
+      }
+    }
+  }
+
+  /** Consumes `socket`. */
+  #admit(socket: Fd): void {
+    const connection = new Connection(this.#loop, socket, {
+      onMessage: (from, received) => this.#handle(from, received),
+      onClosed: (closed) => this.#forget(closed),
+    });
+    this.#connections.add(connection);
+    const { uid, pid } = connection.peer;
+    const own = this.#loop.sys.geteuid();
+    if (uid === own || uid === 0) return;
+    this.#loop.log.warn(`refusing the client ${pid}: its user is ${uid}`);
+    const reason = `the daemon belongs to user ${own} and serves nobody else`;
+    connection.refuse({ code: "forbidden", errno: errno.EPERM, reason });
+  }
+
+  #handle(connection: Connection, { id, message, fds }: Received): void {
+    const jobId = this.#jobOf.get(connection);
+    if (jobId !== undefined) {
+      // The one thing a client that waits for its job may still say.
+      if (message.type === "signal") return this.#jobs.signal(jobId, message.signal);
+      return connection.close();
+    }
+    switch (message.type) {
+      case "run": {
+        if (this.#state === "stopping") {
+          const reason = "the daemon is stopping";
+          return connection.refuse({ code: "stopping", errno: 0, reason }, id);
+        }
+        const owned = fds.map((fd) => fd.move());
+        const started = this.#jobs.start(connection, message, owned);
+        if (started !== undefined) this.#jobOf.set(connection, started);
+        return;
+      }
+      case "ping": {
+        const json = JSON.stringify({ pid: this.#loop.sys.getpid(), version });
+        connection.reply({ type: "pong", json }, id);
+        return connection.end();
+      }
+      case "status":
+        connection.reply({ type: "report", json: JSON.stringify(this.report()) }, id);
+        return connection.end();
+      case "stop":
+        // The connection stays open until the daemon leaves.
+        connection.reply({ type: "report", json: JSON.stringify(this.report()) }, id);
+        return message.now ? this.kill("prefork stop --now") : this.stop("prefork stop");
+      default:
+        return connection.refuse({
+          code: "badRequest",
+          errno: 0,
+          reason: `a client does not send messages of type ${message.type}`,
+        });
+    }
+  }
+
+  #forget(connection: Connection): void {
+    this.#connections.delete(connection);
+    const jobId = this.#jobOf.get(connection);
+    this.#jobOf.delete(connection);
+    if (jobId !== undefined) this.#jobs.clientGone(jobId);
+  }
+
+  /** The socket's name may be gone or somebody else's: then nobody can reach us any more. */
+  #checkName(): void {
+    drainNameWatch(this.#loop.sys, this.#endpoint.nameWatch);
+    if (!this.#endpoint.isInPlace()) this.stop(`${this.#endpoint.socketPath} is not ours any more`);
+  }
+
+  #pauseListening(reason: string): void {
+    this.#loop.log.warn(`out of ${reason}: new clients wait`);
+    const { poller, timers } = this.#loop;
+    poller.watch(this.#endpoint.listener, { readable: false, writable: false });
+    timers.after(acceptPauseMs, () => {
+      if (!this.#isListening) return;
+      poller.watch(this.#endpoint.listener, { readable: true, writable: false });
+    });
+  }
+
+  #stopListening(): void {
+    if (!this.#isListening) return;
+    this.#isListening = false;
+    this.#loop.poller.remove(this.#endpoint.listener);
+    this.#loop.poller.remove(this.#endpoint.nameWatch);
+    this.#endpoint.close();
+  }
+}

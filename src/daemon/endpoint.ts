@@ -1,0 +1,103 @@
+/**
+ * The daemon's place in the file system: the lock, the PID file and the socket.
+ *
+ * The lock decides who is the daemon of a socket; the socket is made under a temporary name by the
+ * holder of the lock and renamed into place when it already listens, so nobody meets a half made
+ * one, and what a killed daemon left behind is replaced.
+ */
+import type { Sys } from "../../ffi/sys.ts";
+import { pidPathOf } from "../domain/discovery.ts";
+import type { Fd, RawFd } from "../os/fd.ts";
+import { removeFile, rename, statusOf } from "../os/files.ts";
+import { acquirePidFile, PidFile } from "../os/lock.ts";
+import { listenAt } from "../os/socket.ts";
+import { openNameWatch } from "../os/watch.ts";
+
+/** Another daemon has the socket. */
+export class OccupiedError extends Error {
+  override readonly name = "OccupiedError";
+}
+
+/** A listening socket under its name, with its locks. Disposing takes all of it away. */
+export class Endpoint implements Disposable {
+  readonly socketPath: string;
+  readonly #sys: Sys;
+  readonly #listener: Fd;
+  readonly #watch: Fd;
+  readonly #identity: string;
+  readonly #locks: DisposableStack;
+  #isClosed = false;
+
+  constructor(
+    sys: Sys,
+    socketPath: string,
+    parts: { listener: Fd; watch: Fd; identity: string; locks: DisposableStack },
+  ) {
+    this.#sys = sys;
+    this.socketPath = socketPath;
+    this.#listener = parts.listener;
+    this.#watch = parts.watch;
+    this.#identity = parts.identity;
+    this.#locks = parts.locks;
+  }
+
+  get listener(): RawFd {
+    return this.#listener.raw;
+  }
+
+  /** Readable when the socket's name may have been lost. */
+  get nameWatch(): RawFd {
+    return this.#watch.raw;
+  }
+
+  /** Whether the name still leads to our socket. */
+  isInPlace(): boolean {
+    return statusOf(this.#sys, this.socketPath)?.identity === this.#identity;
+  }
+
+  /** Takes the name away, if it is still ours, and stops listening. The locks stay. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    if (this.isInPlace()) removeFile(this.#sys, this.socketPath);
+    this.#watch[Symbol.dispose]();
+    this.#listener[Symbol.dispose]();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+    this.#locks.dispose();
+  }
+}
+
+/**
+ * Locks `socketPath` and listens there. A PID file asked for elsewhere is kept besides the one
+ * beside the socket, which is the lock.
+ * @throws OccupiedError when another daemon holds the socket; SystemError when it cannot be made.
+ */
+export function openEndpoint(sys: Sys, socketPath: string, pidFile?: string): Endpoint {
+  using owned = new DisposableStack();
+  const locks = new DisposableStack();
+  owned.defer(() => locks.dispose());
+  for (const path of new Set([
+    pidPathOf(socketPath),
+    ...(pidFile === undefined ? [] : [pidFile]),
+  ])) {
+    const lock = acquirePidFile(sys, path);
+    if (!(lock instanceof PidFile)) {
+      const who =
+        lock.heldBy === undefined ? "another daemon" : `the daemon with pid ${lock.heldBy}`;
+      throw new OccupiedError(`${who} holds ${socketPath} (its lock is ${path})`);
+    }
+    locks.use(lock);
+  }
+  const temporary = `${socketPath}.${sys.getpid()}`;
+  removeFile(sys, temporary); // an earlier process with our number may have died between the steps
+  const listener = owned.use(listenAt(sys, temporary));
+  const unnamed = owned.adopt(temporary, (path) => removeFile(sys, path));
+  const identity = statusOf(sys, unnamed)?.identity ?? "";
+  rename(sys, temporary, socketPath);
+  const watch = openNameWatch(sys, socketPath);
+  owned.move();
+  return new Endpoint(sys, socketPath, { listener, watch, identity, locks });
+}

@@ -1,0 +1,331 @@
+/**
+ * The warm images: processes that fork children for commands. See docs/architecture.md.
+ *
+ * An image is started by exec of our own binary and says `ready`. Asked to `fork`, it answers with
+ * a `spare`: a forked child that waits on a socket of its own for its one job. Spares are forked
+ * ahead, so that the fork is off the caller's path, and they are the daemon's own children, so that
+ * a job does not depend on its image any more. What cannot be had warm is run cold by jobs.ts.
+ */
+import {
+  imageBackoffMs,
+  imageBackoffMsMax,
+  imageTimeoutMs,
+  sparesDefault,
+} from "../base/limits.ts";
+import { fromLatin1, stringList } from "../base/strings.ts";
+import type { ChildExit } from "../os/children.ts";
+import { reasonOf } from "../os/errors.ts";
+import { type Fd, type RawFd, standard } from "../os/fd.ts";
+import { openNull } from "../os/files.ts";
+import { oneThreadEnvironment, ownEnvironment, ownExecutable } from "../os/process.ts";
+import { signalNumbers, trySignal } from "../os/signals.ts";
+import { socketPair } from "../os/socket.ts";
+import { trySpawn } from "../os/spawn.ts";
+import type { Timer } from "../os/timers.ts";
+import type { Message, RunRequest } from "../protocol/messages.ts";
+import { ProtocolError } from "../protocol/wire.ts";
+import { sendMessage } from "../transport/channel.ts";
+import type { Children } from "./children.ts";
+import type { Loop } from "./loop.ts";
+
+/** The descriptor on which an image finds its daemon. */
+const imageSocketNumber = 3;
+
+/** A command to be run in a spare, and who wants to know how that goes. */
+export interface WarmStart {
+  readonly id: number;
+  readonly request: RunRequest;
+  /** On loan until one of the outcomes. */
+  readonly fds: readonly RawFd[];
+  readonly onStarted: (pid: number) => void;
+  /** The spare said why it could not, or died before it could: then `errno` is 0. */
+  readonly onFailed: (outcome: "failed" | "lost", errno: number, reason: string) => void;
+  readonly onExit: (exit: ChildExit) => void;
+  /** The image cannot serve it: run it some other way. Nothing has been started. */
+  readonly onUnavailable: () => void;
+}
+
+interface Spare {
+  readonly pid: number;
+  readonly socket: Fd;
+  start: WarmStart | undefined;
+  isStarted: boolean;
+}
+
+type ImageState = "starting" | "ready" | "down";
+
+export class Image {
+  readonly name: string;
+  readonly #loop: Loop;
+  readonly #children: Children;
+  #state: ImageState = "down";
+  #pid = 0;
+  #socket: Fd | undefined;
+  #deadline: Timer | undefined;
+  #backoffMs = imageBackoffMs;
+  #restart: Timer | undefined;
+  #forksAsked = 0;
+  #isStopping = false;
+  #served = 0;
+  readonly #idle: Spare[] = [];
+  readonly #queue: WarmStart[] = [];
+
+  constructor(loop: Loop, children: Children, name: string) {
+    this.#loop = loop;
+    this.#children = children;
+    this.name = name;
+  }
+
+  get status(): { state: ImageState; pid: number; spares: number; served: number } {
+    return { state: this.#state, pid: this.#pid, spares: this.#idle.length, served: this.#served };
+  }
+
+  /** Starts the process. A failure is logged and tried again later. */
+  open(): void {
+    try {
+      this.#spawn();
+    } catch (error) {
+      this.#loop.log.error(`cannot start the image ${this.name}: ${reasonOf(error)}`);
+      this.#scheduleRestart();
+    }
+  }
+
+  /** Hands a command to a spare; the outcome comes through the callbacks of `start`. */
+  run(start: WarmStart): void {
+    if (this.#state !== "ready") return start.onUnavailable();
+    this.#queue.push(start);
+    this.#assign();
+  }
+
+  /** Lets the image and its idle spares go. Running jobs are not touched. */
+  close(): void {
+    this.#isStopping = true;
+    this.#restart?.cancel();
+    this.#retire();
+  }
+
+  #spawn(): void {
+    const { sys } = this.#loop;
+    using owned = new DisposableStack();
+    const pair = socketPair(sys);
+    owned.use(pair.ours);
+    owned.use(pair.theirs);
+    const nothing = owned.use(openNull(sys));
+    const pid = trySpawn(sys, {
+      path: ownExecutable,
+      argv: stringList(fromLatin1(`prefork\0image\0${this.name}\0`)),
+      env: oneThreadEnvironment(ownEnvironment(sys)),
+      descriptors: new Map([
+        [0, nothing.raw],
+        [1, nothing.raw],
+        [2, standard.error],
+        [imageSocketNumber, pair.theirs.raw],
+      ]),
+    });
+    if (pid < 0) throw new Error(`posix_spawn: errno ${-pid}`);
+    this.#children.watch(pid, (exit) => this.#exited(pid, exit));
+    this.#loop.poller.add(pair.ours.raw, () => this.#receive());
+    owned.move();
+    pair.theirs[Symbol.dispose]();
+    nothing[Symbol.dispose]();
+    this.#pid = pid;
+    this.#socket = pair.ours;
+    this.#state = "starting";
+    this.#expectAnswer("did not become ready");
+  }
+
+  #receive(): void {
+    if (!this.#socket) return;
+    try {
+      const received = this.#loop.receiver.receive(this.#socket.raw, { wait: false });
+      if (received === "again") return;
+      if (received === "gone") return this.#giveUp("has closed its socket");
+      using owned = received;
+      this.#handle(owned.message, owned.fds);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#giveUp(error.message);
+    }
+  }
+
+  #handle(message: Message, fds: readonly Fd[]): void {
+    switch (message.type) {
+      case "ready":
+        this.#answered();
+        this.#state = "ready";
+        this.#loop.log.info(`the image ${this.name} is ready (pid ${this.#pid})`);
+        break;
+      case "spare": {
+        const [socket] = fds;
+        if (!socket) return this.#giveUp("sent a spare without its socket");
+        this.#backoffMs = imageBackoffMs;
+        this.#forksAsked -= 1;
+        this.#answered();
+        this.#adopt(message.pid, socket.move());
+        break;
+      }
+      case "failed":
+        return this.#giveUp(message.reason);
+      default:
+        return this.#giveUp(`sent a message of type ${message.type}`);
+    }
+    this.#assign();
+  }
+
+  /** Takes in a new spare and consumes its socket. One that has died already is let go. */
+  #adopt(pid: number, socket: Fd): void {
+    using owned = new DisposableStack();
+    owned.use(socket);
+    const spare: Spare = { pid, socket, start: undefined, isStarted: false };
+    if (!this.#children.watch(pid, (exit) => this.#spareExited(spare, exit))) return;
+    this.#loop.poller.add(socket.raw, () => this.#receiveFrom(spare));
+    owned.move();
+    this.#idle.push(spare);
+  }
+
+  /** Brings waiting commands and idle spares together, and asks for as many forks as are missing. */
+  #assign(): void {
+    while (this.#queue.length > 0) {
+      const spare = this.#idle.shift();
+      if (!spare) break;
+      const start = this.#queue[0] as WarmStart;
+      const message = { id: start.id, message: start.request };
+      const outcome = sendMessage(this.#loop.sys, spare.socket.raw, message, start.fds, {
+        wait: false,
+      });
+      // It has just died; its pidfd will say so.
+      if (outcome !== "sent") continue;
+      this.#queue.shift();
+      spare.start = start;
+    }
+    const wanted = this.#queue.length + sparesDefault - this.#idle.length;
+    for (let missing = wanted - this.#forksAsked; missing > 0; missing--) {
+      if (!this.#requestFork()) return;
+    }
+  }
+
+  #requestFork(): boolean {
+    if (!this.#socket || this.#state !== "ready") return false;
+    const outcome = sendMessage(
+      this.#loop.sys,
+      this.#socket.raw,
+      { id: 0, message: { type: "fork" } },
+      [],
+      { wait: false },
+    );
+    // A full socket means that enough has been asked for; its answers lead back here.
+    if (outcome !== "sent") return false;
+    this.#forksAsked += 1;
+    if (!this.#deadline) this.#expectAnswer("did not fork");
+    return true;
+  }
+
+  #receiveFrom(spare: Spare): void {
+    try {
+      const received = this.#loop.receiver.receive(spare.socket.raw, { wait: false });
+      if (received === "again") return;
+      if (received === "gone") {
+        // It has ended or is about to; how, its pidfd will tell.
+        this.#loop.poller.remove(spare.socket.raw);
+        return;
+      }
+      using owned = received;
+      const { message } = owned;
+      if (message.type === "started") this.#started(spare);
+      if (message.type === "failed") this.#failed(spare, "failed", message.errno, message.reason);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#loop.log.error(`the spare ${spare.pid} cannot be understood: ${error.message}`);
+      trySignal(this.#loop.sys, spare.pid, signalNumbers.SIGKILL);
+    }
+  }
+
+  #started(spare: Spare): void {
+    spare.isStarted = true;
+    this.#served += 1;
+    this.#loop.poller.remove(spare.socket.raw);
+    spare.socket[Symbol.dispose]();
+    spare.start?.onStarted(spare.pid);
+  }
+
+  #failed(spare: Spare, outcome: "failed" | "lost", errno: number, reason: string): void {
+    const { start } = spare;
+    spare.start = undefined;
+    start?.onFailed(outcome, errno, reason);
+  }
+
+  #spareExited(spare: Spare, exit: ChildExit): void {
+    if (!spare.isStarted) {
+      // What it said last may still wait in its socket.
+      if (spare.start) this.#receiveFrom(spare);
+    }
+    if (spare.isStarted) {
+      spare.start?.onExit(exit);
+      return;
+    }
+    this.#loop.poller.remove(spare.socket.raw);
+    spare.socket[Symbol.dispose]();
+    const index = this.#idle.indexOf(spare);
+    if (index >= 0) {
+      this.#idle.splice(index, 1);
+      if (!this.#isStopping) {
+        this.#loop.log.warn(`the spare ${spare.pid} of the image ${this.name} died while idle`);
+        this.#assign();
+      }
+    }
+    this.#failed(spare, "lost", 0, `the process ${spare.pid} that was to run it died`);
+  }
+
+  #expectAnswer(failure: string): void {
+    this.#deadline = this.#loop.timers.after(imageTimeoutMs, () => {
+      this.#deadline = undefined;
+      this.#giveUp(`${failure} within ${imageTimeoutMs} ms`);
+    });
+  }
+
+  #answered(): void {
+    this.#deadline?.cancel();
+    this.#deadline = undefined;
+    if (this.#forksAsked > 0) this.#expectAnswer("did not fork");
+  }
+
+  /** The image is of no use any more: end it. Its exit brings the next one. */
+  #giveUp(reason: string): void {
+    if (!this.#isStopping) this.#loop.log.error(`the image ${this.name} ${reason}: ending it`);
+    this.#retire();
+  }
+
+  /** Ends the image and its idle spares: none of them holds anything that could be lost. */
+  #retire(): void {
+    if (this.#pid > 0) trySignal(this.#loop.sys, this.#pid, signalNumbers.SIGKILL);
+    this.#state = "down";
+    this.#deadline?.cancel();
+    this.#deadline = undefined;
+    this.#forksAsked = 0;
+    if (this.#socket) {
+      this.#loop.poller.remove(this.#socket.raw);
+      this.#socket[Symbol.dispose]();
+      this.#socket = undefined;
+    }
+    for (const { pid } of this.#idle.splice(0)) {
+      trySignal(this.#loop.sys, pid, signalNumbers.SIGKILL);
+    }
+    for (const start of this.#queue.splice(0)) start.onUnavailable();
+  }
+
+  #exited(pid: number, { waitStatus }: ChildExit): void {
+    if (!this.#isStopping) {
+      this.#loop.log.error(`the image ${this.name} (pid ${pid}) died (wait status ${waitStatus})`);
+    }
+    this.#pid = 0;
+    this.#retire();
+    if (!this.#isStopping) this.#scheduleRestart();
+  }
+
+  #scheduleRestart(): void {
+    const delayMs = this.#backoffMs;
+    this.#backoffMs = Math.min(delayMs * 2, imageBackoffMsMax);
+    this.#loop.log.info(`starting the image ${this.name} again in ${delayMs} ms`);
+    this.#restart = this.#loop.timers.after(delayMs, () => this.open());
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * `prefork serve`: becomes the daemon, here or in the background.
+ *
+ * The process first execs itself into the one-thread runtime. With `daemonize` it then forks,
+ * makes a session, forks again, and execs once more, into a daemon that shares nothing with the
+ * command that launched it; that command waits on a pipe for the daemon's word.
+ */
+import {
+  CLOSE_RANGE_CLOEXEC,
+  F_SETFD,
+  FD_CLOEXEC,
+  O_APPEND,
+  O_CREAT,
+  O_WRONLY,
+  SYS_close_range,
+} from "../../ffi/linux/constants.ts";
+import { cString } from "../../ffi/memory.ts";
+import type { Sys } from "../../ffi/sys.ts";
+import { launchTimeoutMs } from "../base/limits.ts";
+import { latin1, stringList } from "../base/strings.ts";
+import { logPathOf } from "../domain/discovery.ts";
+import { check, reasonOf } from "../os/errors.ts";
+import { Fd, fillStandard, isOpen, standard } from "../os/fd.ts";
+import {
+  open,
+  openNull,
+  openPipe,
+  readToEnd,
+  removeFile,
+  replaceFd,
+  writeText,
+} from "../os/files.ts";
+import {
+  becomeSubreaper,
+  exec,
+  exitNow,
+  inheritHeap,
+  isOneThreadEnvironment,
+  oneThreadEnvironment,
+  ownArguments,
+  ownEnvironment,
+  ownExecutable,
+  setProcessName,
+  waitReadable,
+} from "../os/process.ts";
+import { Daemon, type DaemonSettings } from "./daemon.ts";
+import { openEndpoint } from "./endpoint.ts";
+import { createLog, type LogLevel } from "./log.ts";
+
+export interface ServeOptions extends DaemonSettings {
+  /** Absolute, like all paths here: a daemon's working directory is the root. */
+  readonly socketPath: string;
+  readonly pidFile: string | undefined;
+  readonly logFile: string | undefined;
+  readonly logLevel: LogLevel;
+  readonly daemonize: boolean;
+  /** Where a daemonized daemon says that it is ready; it lets the launcher's stdio go then. */
+  readonly readyFd: number | undefined;
+}
+
+/** What a daemon writes when it answers; the form is sd_notify's. */
+const readyWord = "READY=1\n";
+/** The number under which the second stage finds the pipe to its launcher. */
+const readyFdNumber = 3;
+
+/** Makes sure that this process runs on one thread, by replacing itself if need be. */
+export function enterOneThread(sys: Sys): void {
+  const env = ownEnvironment(sys);
+  if (isOneThreadEnvironment(env)) return;
+  exec(sys, ownExecutable, ownArguments(sys), oneThreadEnvironment(env));
+}
+
+/** @returns the exit status: of the daemon when it is done, or of the launch. */
+export function serve(sys: Sys, options: ServeOptions, fail: (reason: string) => number): number {
+  try {
+    return options.daemonize ? daemonize(sys, options, fail) : runDaemon(sys, options);
+  } catch (error) {
+    return fail(reasonOf(error));
+  }
+}
+
+function runDaemon(sys: Sys, options: ServeOptions): number {
+  using owned = new DisposableStack();
+  setProcessName(sys, "pfd");
+  fillStandard(sys);
+  // What we inherited is not ours to hand on, and must not be held open by our jobs.
+  check(sys.close_range(SYS_close_range, 3, 0xffff_ffff, CLOSE_RANGE_CLOEXEC), "close_range");
+  const ready = options.readyFd === undefined ? undefined : ownReadyFd(sys, options.readyFd, owned);
+  const defaultLog = ready ? logPathOf(options.socketPath) : undefined;
+  const logFile = options.logFile ?? defaultLog;
+  const logFd =
+    logFile === undefined
+      ? undefined
+      : owned.use(open(sys, logFile, O_WRONLY | O_APPEND | O_CREAT, 0o600));
+  const endpoint = owned.use(openEndpoint(sys, options.socketPath, options.pidFile));
+  becomeSubreaper(sys);
+  const log = createLog(sys, options.logLevel);
+  if (logFd) replaceFd(sys, logFd.raw, standard.error);
+  const daemon = owned.use(new Daemon(sys, log, endpoint, options));
+  log.info(`listening on ${options.socketPath} (pid ${sys.getpid()})`);
+  if (ready) {
+    using nothing = openNull(sys);
+    replaceFd(sys, nothing.raw, standard.input);
+    replaceFd(sys, nothing.raw, standard.output);
+    // The launcher may be gone; the daemon serves all the same.
+    tryWrite(sys, ready, readyWord);
+    ready[Symbol.dispose]();
+  }
+  while (!daemon.isFinished) daemon.turn();
+  log.info("stopped");
+  // A log that outlives its daemon is one that somebody needs to read; this one is not.
+  if (options.logFile === undefined && defaultLog) removeFile(sys, defaultLog);
+  return 0;
+}
+
+function ownReadyFd(sys: Sys, number: number, owned: DisposableStack): Fd {
+  if (!isOpen(sys, number)) throw new Error(`descriptor ${number} is not open (--ready-fd)`);
+  check(sys.fcntl(number, F_SETFD, FD_CLOEXEC), "fcntl");
+  return owned.use(new Fd(sys, number));
+}
+
+function tryWrite(sys: Sys, fd: Fd, words: string): void {
+  try {
+    writeText(sys, fd.raw, words);
+  } catch {
+    // Ignoring it: see the caller.
+  }
+}
+
+/** Launches a daemon in the background. @returns 0 when it answers; else it has said why not. */
+function daemonize(sys: Sys, options: ServeOptions, fail: (reason: string) => number): number {
+  fillStandard(sys);
+  const { readEnd, writeEnd } = openPipe(sys);
+  using answer = readEnd;
+  inheritHeap(sys);
+  if (check(sys.fork(), "fork") === 0) becomeSecondStage(sys, options, writeEnd);
+  writeEnd[Symbol.dispose]();
+  if (waitReadable(sys, [answer.raw], launchTimeoutMs).length === 0) {
+    return fail(`the daemon did not become ready within ${launchTimeoutMs / 1000} s`);
+  }
+  return latin1(readToEnd(sys, answer.raw)) === readyWord ? 0 : 1;
+}
+
+/**
+ * In the forked child: leaves session, terminal and directory behind, then becomes the daemon by
+ * exec. See daemon(7). Only system calls happen here; a failure ends the process with a word.
+ */
+function becomeSecondStage(sys: Sys, options: ServeOptions, ready: Fd): never {
+  try {
+    check(sys.setsid(), "setsid");
+    // Not a session leader: no terminal opened later can become ours.
+    if (check(sys.fork(), "fork") > 0) exitNow(sys, 0);
+    sys.umask(0o077);
+    check(sys.chdir(cString("/")), "chdir", "/");
+    using nothing = openNull(sys);
+    replaceFd(sys, nothing.raw, standard.input);
+    replaceFd(sys, nothing.raw, standard.output);
+    if (ready.raw === readyFdNumber) check(sys.fcntl(ready.raw, F_SETFD, 0), "fcntl");
+    else replaceFd(sys, ready.raw, readyFdNumber);
+    const argv = stringList(fromUtf8(secondStageArguments(options)));
+    exec(sys, ownExecutable, argv, oneThreadEnvironment(ownEnvironment(sys)));
+  } catch (error) {
+    writeText(sys, standard.error, `pfd: cannot become a daemon: ${reasonOf(error)}\n`);
+    exitNow(sys, 1);
+  }
+}
+
+function secondStageArguments(options: ServeOptions): string[] {
+  const words = ["pfd", "--socket", options.socketPath, "--ready-fd", String(readyFdNumber)];
+  words.push("--log-level", options.logLevel, "--grace", String(options.graceMs / 1000));
+  words.push("--max-jobs", String(options.jobsMax));
+  if (options.mode !== "explicit") words.push("--mode", options.mode);
+  if (options.pidFile !== undefined) words.push("--pid-file", options.pidFile);
+  if (options.logFile !== undefined) words.push("--log", options.logFile);
+  return words;
+}
+
+function fromUtf8(words: readonly string[]): Uint8Array {
+  return new TextEncoder().encode(words.map((word) => `${word}\0`).join(""));
+}

@@ -1,0 +1,86 @@
+/**
+ * An image: a warm process that forks children for commands, and does nothing else. Its modules are
+ * loaded when it starts; asked by the daemon, it forks a spare (see spare.ts) and announces it.
+ * It leaves when the daemon's end of the socket closes. docs/fork-safety.md has the rules it keeps.
+ */
+import { allocate, copyOf } from "../../ffi/memory.ts";
+import type { Sys } from "../../ffi/sys.ts";
+import { tryReap } from "../os/children.ts";
+import { check, reasonOf, retry, SystemError } from "../os/errors.ts";
+import { Fd } from "../os/fd.ts";
+import { openPipe } from "../os/files.ts";
+import { exitNow, inheritHeap, setProcessName, threadCount } from "../os/process.ts";
+import { socketPair } from "../os/socket.ts";
+import type { Message } from "../protocol/messages.ts";
+import { MessageReceiver, sendMessage } from "../transport/channel.ts";
+import { runSpare } from "./spare.ts";
+
+/** Runs the image on the socket that the daemon left at `socketNumber`. @returns its exit status. */
+export function runImage(sys: Sys, socketNumber: number): number {
+  using daemon = new Fd(sys, socketNumber);
+  const receiver = new MessageReceiver(sys);
+  setProcessName(sys, "pfd-image");
+  const tell = (message: Message, fds: readonly Fd[] = []): void => {
+    const raw = fds.map((fd) => fd.raw);
+    sendMessage(sys, daemon.raw, { id: 0, message }, raw);
+  };
+  tell({ type: "ready" });
+  for (;;) {
+    const received = receiver.receive(daemon.raw);
+    if (received === "gone") return 0;
+    if (received === "again") continue;
+    using request = received;
+    if (request.message.type !== "fork") return 1;
+    try {
+      const spare = forkSpare(sys, daemon);
+      using socket = spare.socket;
+      tell({ type: "spare", pid: spare.pid }, [socket]);
+    } catch (error) {
+      const errno = error instanceof SystemError ? error.errno : 0;
+      tell({ type: "failed", errno, reason: `cannot fork: ${reasonOf(error)}` });
+    }
+  }
+}
+
+/**
+ * Forks twice; the process in the middle leaves, so that the spare becomes the daemon's child.
+ * The daemon hears of the spare when that has happened. @returns its pid and the daemon's socket.
+ */
+function forkSpare(sys: Sys, daemon: Fd): { pid: number; socket: Fd } {
+  const threads = threadCount(sys);
+  if (threads !== 1) throw new Error(`the image has ${threads} threads, and only one survives`);
+  using owned = new DisposableStack();
+  const pair = socketPair(sys);
+  owned.use(pair.ours);
+  const theirs = owned.use(pair.theirs);
+  const pipe = openPipe(sys);
+  owned.use(pipe.readEnd);
+  const writeEnd = owned.use(pipe.writeEnd);
+  inheritHeap(sys);
+  const middle = check(sys.fork(), "fork");
+  if (middle === 0) {
+    const spare = sys.fork();
+    if (spare !== 0) {
+      // Also a failure, as a negated errno.
+      const pid = copyOf(new Uint8Array(Int32Array.of(spare).buffer));
+      sys.write(writeEnd.raw, pid, pid.size);
+      exitNow(sys, 0);
+    }
+    daemon[Symbol.dispose]();
+    pair.ours[Symbol.dispose]();
+    pipe.readEnd[Symbol.dispose]();
+    pipe.writeEnd[Symbol.dispose]();
+    runSpare(sys, theirs);
+  }
+  writeEnd[Symbol.dispose]();
+  tryReap(sys, middle, { wait: true });
+  const word = allocate(4);
+  const size = check(
+    retry(() => sys.read(pipe.readEnd.raw, word, word.size)),
+    "read",
+  );
+  const pid = word.view.getInt32(0, true);
+  if (size !== word.size) throw new Error("the process in the middle died");
+  check(pid, "fork");
+  return { pid, socket: pair.ours.move() };
+}

@@ -1,0 +1,59 @@
+/**
+ * Which face am I? The name we were called by decides, then the first word; nothing else happens
+ * here. The modules of a face are loaded when it is chosen: a client pays for the client only.
+ */
+import { openLibc } from "../ffi/libc.ts";
+import { dropStrings, latin1, strings } from "./base/strings.ts";
+import { type Face, Output } from "./cli/output.ts";
+import { run } from "./cli/run.ts";
+import { isBuiltin } from "./domain/builtins.ts";
+import { exitNow, ownArguments } from "./os/process.ts";
+
+/** Where the daemon leaves its socket for an image. */
+const imageSocketNumber = 3;
+
+async function main(): Promise<void> {
+  const sys = openLibc();
+  const words = ownArguments(sys);
+  const [called = "", first] = firstTwo();
+  const name = called.slice(called.lastIndexOf("/") + 1);
+  const face = faces.get(name) ?? "prefork";
+  const output = new Output(sys, face);
+
+  if (isBuiltin(name)) {
+    const { runCommand } = await import("./image/commands/table.ts");
+    const args = [...strings(dropStrings(words, 1))].map(latin1);
+    exitNow(sys, runCommand(sys, name, args));
+  }
+  if (face === "pfc" || (face === "prefork" && first === "run")) {
+    const own = face === "pfc" ? 1 : 2;
+    await run(sys, output.for("run"), dropStrings(words, own), async () => {
+      const { showHelp } = await import("./cli/main.ts");
+      return await showHelp(sys, output, "run");
+    });
+  }
+  if (face === "prefork" && first === "image") {
+    const { runImage } = await import("./image/zygote.ts");
+    exitNow(sys, runImage(sys, imageSocketNumber));
+  }
+  const cli = await import("./cli/main.ts");
+  const rest = process.argv.slice(2);
+  const status =
+    face === "pfd"
+      ? await cli.runSubcommand(sys, output, "serve", rest)
+      : await cli.main(sys, output, rest);
+  exitNow(sys, status);
+
+  function firstTwo(): string[] {
+    const texts: string[] = [];
+    for (const word of strings(words)) if (texts.push(latin1(word)) === 2) break;
+    return texts;
+  }
+}
+
+const faces: ReadonlyMap<string, Face> = new Map([
+  ["pfc", "pfc"],
+  ["pfd", "pfd"],
+]);
+
+main();

@@ -1,0 +1,130 @@
+/** Datagrams with descriptors: sendmsg(2), recvmsg(2), SCM_RIGHTS. See unix(7) and cmsg(3). */
+import { errno } from "../../ffi/errno.ts";
+import {
+  MSG_CMSG_CLOEXEC,
+  MSG_CTRUNC,
+  MSG_NOSIGNAL,
+  MSG_TRUNC,
+  SCM_RIGHTS,
+  SOL_SOCKET,
+} from "../../ffi/linux/constants.ts";
+import { allocate, copyOf, type Memory } from "../../ffi/memory.ts";
+import { cmsghdr, iovec, msghdr } from "../../ffi/structs.ts";
+import type { Sys } from "../../ffi/sys.ts";
+import { kernelFdsMax } from "../base/limits.ts";
+import { check, retry } from "./errors.ts";
+import { Fd, type RawFd } from "./fd.ts";
+
+/** CMSG_SPACE: a control message's header and data, padded to 8 bytes. */
+function controlSpace(fdCount: number): number {
+  return cmsghdr.size + Math.ceil((fdCount * 4) / 8) * 8;
+}
+
+/**
+ * Sends one datagram with its descriptors. All of it is sent, or none.
+ * `fds` are borrowed: the receiver gets copies, close your own afterwards.
+ * @returns "sent", "again" when the socket is full, or "gone" when the peer has left.
+ * @throws SystemError for anything else, EMSGSIZE and ETOOMANYREFS among them.
+ */
+export function send(
+  sys: Sys,
+  socket: RawFd,
+  datagram: Uint8Array,
+  fds: readonly RawFd[],
+  flags = 0,
+): "sent" | "again" | "gone" {
+  const header = allocate(msghdr.size);
+  const vector = allocate(iovec.size);
+  const data = copyOf(datagram);
+  iovec.point(vector, "iov_base", data);
+  iovec.set(vector, "iov_len", data.size);
+  msghdr.point(header, "msg_iov", vector);
+  msghdr.set(header, "msg_iovlen", 1);
+  if (fds.length > 0) {
+    const control = allocate(controlSpace(fds.length));
+    cmsghdr.set(control, "cmsg_len", cmsghdr.size + fds.length * 4);
+    cmsghdr.set(control, "cmsg_level", SOL_SOCKET);
+    cmsghdr.set(control, "cmsg_type", SCM_RIGHTS);
+    for (const [index, fd] of fds.entries()) {
+      control.view.setInt32(cmsghdr.size + index * 4, fd, true);
+    }
+    msghdr.point(header, "msg_control", control);
+    msghdr.set(header, "msg_controllen", control.size);
+  }
+  const result = retry(() => sys.sendmsg(socket, header, flags | MSG_NOSIGNAL));
+  if (result === -errno.EAGAIN) return "again";
+  if (result === -errno.EPIPE || result === -errno.ECONNRESET || result === -errno.ENOTCONN) {
+    return "gone";
+  }
+  check(result, "sendmsg");
+  return "sent";
+}
+
+/** One received datagram; `bytes` is valid until the next one is received. */
+export interface Datagram {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Owned by whoever receives this, from the first moment. */
+  readonly fds: readonly Fd[];
+  /** Bytes or descriptors were cut off: nothing in it can be relied on. */
+  readonly truncated: boolean;
+}
+
+/** Receives datagrams of up to `sizeMax` bytes into one buffer, used again for each. */
+export class Receiver {
+  readonly #sys: Sys;
+  readonly #header: Memory = allocate(msghdr.size);
+  readonly #data: Memory;
+  readonly #control: Memory = allocate(controlSpace(kernelFdsMax));
+
+  constructor(sys: Sys, sizeMax: number) {
+    this.#sys = sys;
+    this.#data = allocate(sizeMax);
+    const vector = allocate(iovec.size);
+    iovec.point(vector, "iov_base", this.#data);
+    iovec.set(vector, "iov_len", sizeMax);
+    msghdr.point(this.#header, "msg_iov", vector);
+    msghdr.set(this.#header, "msg_iovlen", 1);
+    msghdr.point(this.#header, "msg_control", this.#control);
+  }
+
+  /**
+   * Receives one datagram. The descriptors in it are close-on-exec.
+   * @returns "again" when none waits, "gone" when the peer has closed.
+   */
+  receive(socket: RawFd, flags = 0): Datagram | "again" | "gone" {
+    msghdr.set(this.#header, "msg_controllen", this.#control.size);
+    const result = retry(() => this.#sys.recvmsg(socket, this.#header, flags | MSG_CMSG_CLOEXEC));
+    if (result === -errno.EAGAIN) return "again";
+    if (result === -errno.ECONNRESET) return "gone";
+    const size = check(result, "recvmsg");
+    const fds = this.#receivedFds();
+    // A datagram of no bytes looks like the end of the stream; only descriptors tell them apart.
+    if (size === 0 && fds.length === 0) return "gone";
+    const outcome = msghdr.get(this.#header, "msg_flags");
+    return {
+      bytes: this.#data.bytes.subarray(0, size),
+      fds,
+      truncated: (outcome & (MSG_TRUNC | MSG_CTRUNC)) !== 0,
+    };
+  }
+
+  #receivedFds(): Fd[] {
+    const fds: Fd[] = [];
+    const end = msghdr.get(this.#header, "msg_controllen");
+    let at = 0;
+    while (at + cmsghdr.size <= end) {
+      const size = cmsghdr.get(this.#control, "cmsg_len", at);
+      if (size < cmsghdr.size) break;
+      const isRights =
+        cmsghdr.get(this.#control, "cmsg_level", at) === SOL_SOCKET &&
+        cmsghdr.get(this.#control, "cmsg_type", at) === SCM_RIGHTS;
+      if (isRights) {
+        for (let data = at + cmsghdr.size; data + 4 <= at + size; data += 4) {
+          fds.push(new Fd(this.#sys, this.#control.view.getInt32(data, true)));
+        }
+      }
+      at += Math.ceil(size / 8) * 8;
+    }
+    return fds;
+  }
+}

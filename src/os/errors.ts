@@ -1,0 +1,42 @@
+/** How a failed call of `Sys` becomes a typed error. */
+import { errno, errnoName, errnoText } from "../../ffi/errno.ts";
+
+/** A system call failed in a way its caller did not expect. */
+export class SystemError extends Error {
+  override readonly name = "SystemError";
+  readonly syscall: string;
+  readonly errno: number;
+  /** The error's symbolic name, such as "ENOENT". */
+  readonly code: string;
+  readonly path: string | undefined;
+
+  constructor(syscall: string, number: number, path?: string) {
+    super(`${syscall}${path === undefined ? "" : ` ${path}`}: ${errnoText(number)}`);
+    this.syscall = syscall;
+    this.errno = number;
+    this.code = errnoName(number);
+    this.path = path;
+  }
+}
+
+/**
+ * Passes a result on, or throws.
+ * @throws SystemError when `result` is a negated errno.
+ */
+export function check(result: number, syscall: string, path?: string): number {
+  if (result < 0) throw new SystemError(syscall, -result, path);
+  return result;
+}
+
+/** Calls until the answer is not "interrupted by a signal". */
+export function retry(call: () => number): number {
+  for (;;) {
+    const result = call();
+    if (result !== -errno.EINTR) return result;
+  }
+}
+
+/** The words for an unexpected error: one line, never a stack trace. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,96 @@
+/**
+ * Descriptors and who closes them. `Fd` owns its descriptor and closes it exactly once; `RawFd` is
+ * on loan for one call; a plain number is nobody's yet.
+ */
+import { errno } from "../../ffi/errno.ts";
+import {
+  AT_FDCWD,
+  F_DUPFD_CLOEXEC,
+  F_GETFD,
+  O_CLOEXEC,
+  O_RDWR,
+} from "../../ffi/linux/constants.ts";
+import { cString } from "../../ffi/memory.ts";
+import type { Sys } from "../../ffi/sys.ts";
+import { assert } from "../base/assert.ts";
+import { check } from "./errors.ts";
+
+declare const loan: unique symbol;
+/** A descriptor on loan: valid for the call it is passed to, never to be closed or kept. */
+export type RawFd = number & { readonly [loan]: true };
+
+/** Descriptors a process is born with. We use them where they stand, so nothing owns them. */
+export const standard = {
+  input: 0 as RawFd,
+  output: 1 as RawFd,
+  error: 2 as RawFd,
+} as const;
+
+/** An owned descriptor. */
+export class Fd implements Disposable {
+  readonly #sys: Sys;
+  #raw: number;
+
+  constructor(sys: Sys, raw: number) {
+    assert(raw >= 0, "an Fd owns a descriptor");
+    this.#sys = sys;
+    this.#raw = raw;
+  }
+
+  /** The number, on loan for one call. */
+  get raw(): RawFd {
+    assert(this.#raw >= 0, "a descriptor is not used after it was closed or taken");
+    return this.#raw as RawFd;
+  }
+
+  /** Gives the descriptor up; who takes the number owns it. */
+  take(): number {
+    const raw = this.raw;
+    this.#raw = -1;
+    return raw;
+  }
+
+  /** Moves the ownership to a new `Fd`; this one is spent. */
+  move(): Fd {
+    return new Fd(this.#sys, this.take());
+  }
+
+  /** Closes it; a second call does nothing. Not retried on EINTR: Linux has closed it by then. */
+  [Symbol.dispose](): void {
+    if (this.#raw < 0) return;
+    const result = this.#sys.close(this.take());
+    assert(result !== -errno.EBADF, "nobody else closes our descriptors");
+  }
+}
+
+/**
+ * Owns the result of a call that opens a descriptor.
+ * @throws SystemError when the call failed.
+ */
+export function own(sys: Sys, result: number, syscall: string, path?: string): Fd {
+  return new Fd(sys, check(result, syscall, path));
+}
+
+/** A close-on-exec copy numbered `lowest` or higher. See fcntl(2). */
+export function duplicate(sys: Sys, fd: RawFd, lowest = 3): Fd {
+  return own(sys, sys.fcntl(fd, F_DUPFD_CLOEXEC, lowest), "fcntl");
+}
+
+export function isOpen(sys: Sys, number: number): boolean {
+  return sys.fcntl(number, F_GETFD, 0) >= 0;
+}
+
+/**
+ * Puts /dev/null on those of 0, 1 and 2 that are closed, so that nothing we open lands there.
+ * @returns the numbers that were closed.
+ */
+export function fillStandard(sys: Sys): Set<number> {
+  const closed = new Set<number>();
+  for (const number of [0, 1, 2]) {
+    if (isOpen(sys, number)) continue;
+    closed.add(number);
+    const opened = check(sys.openat(AT_FDCWD, cString("/dev/null"), O_RDWR | O_CLOEXEC, 0), "open");
+    assert(opened === number, "open takes the lowest free number");
+  }
+  return closed;
+}

@@ -1,0 +1,208 @@
+/** Small things done with files: whole reads and writes, identity, removal. */
+import { errno } from "../../ffi/errno.ts";
+import {
+  AT_EACCESS,
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_SYMLINK_NOFOLLOW,
+  F_OK,
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_PATH,
+  O_RDONLY,
+  O_RDWR,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFMT,
+  S_IFREG,
+  STATX_BASIC_STATS,
+  SYS_close_range,
+  X_OK,
+} from "../../ffi/linux/constants.ts";
+import { allocate, copyOf, cString } from "../../ffi/memory.ts";
+import { statx } from "../../ffi/structs.ts";
+import type { Sys } from "../../ffi/sys.ts";
+import { check, retry } from "./errors.ts";
+import { Fd, own, type RawFd } from "./fd.ts";
+
+/** A path as text (UTF-8) or as the bytes it is. */
+export type Path = string | Uint8Array;
+
+const decoder: TextDecoder = new TextDecoder();
+function shown(path: Path): string {
+  return typeof path === "string" ? path : decoder.decode(path);
+}
+
+export interface FileStatus {
+  readonly uid: number;
+  readonly permissions: number;
+  readonly kind: "file" | "directory" | "character" | "other";
+  /** Device and inode: the same text is the same file. */
+  readonly identity: string;
+}
+
+/** @throws SystemError ENOENT and the like; see open(2). */
+export function open(sys: Sys, path: Path, flags: number, mode = 0, at = AT_FDCWD): Fd {
+  const result = sys.openat(at, cString(path), flags | O_CLOEXEC, mode);
+  return own(sys, result, "open", shown(path));
+}
+
+/** A handle on a directory that grants nothing but its place: no read permission is needed. */
+export function openPlace(sys: Sys, path: Path): Fd {
+  return open(sys, path, O_PATH | O_DIRECTORY);
+}
+
+/** The status of what `path` names (links are not followed), or undefined when there is nothing. */
+export function statusOf(sys: Sys, path: Path): FileStatus | undefined {
+  const result = readStatus(sys, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
+  if (result === -errno.ENOENT || result === -errno.ENOTDIR) return undefined;
+  if (typeof result === "number") check(result, "statx", shown(path));
+  return result as FileStatus;
+}
+
+/** The status of what is behind `path` (links are followed), relative to `at`; or undefined. */
+export function targetStatus(sys: Sys, at: RawFd, path: Path): FileStatus | undefined {
+  const result = readStatus(sys, at, path, 0);
+  return typeof result === "number" ? undefined : result;
+}
+
+export function statusOfFd(sys: Sys, fd: RawFd): FileStatus {
+  const result = readStatus(sys, fd, "", AT_EMPTY_PATH);
+  if (typeof result === "number") check(result, "statx");
+  return result as FileStatus;
+}
+
+function readStatus(sys: Sys, at: number, path: Path, flags: number): FileStatus | number {
+  const buffer = allocate(statx.size);
+  const result = sys.statx(at, cString(path), flags, STATX_BASIC_STATS, buffer);
+  if (result < 0) return result;
+  const mode = statx.get(buffer, "stx_mode");
+  const type = mode & S_IFMT;
+  const device = `${statx.get(buffer, "stx_dev_major")}:${statx.get(buffer, "stx_dev_minor")}`;
+  return {
+    uid: statx.get(buffer, "stx_uid"),
+    permissions: mode & 0o7777,
+    kind:
+      type === S_IFREG
+        ? "file"
+        : type === S_IFDIR
+          ? "directory"
+          : type === S_IFCHR
+            ? "character"
+            : "other",
+    identity: `${device}:${statx.get(buffer, "stx_ino")}`,
+  };
+}
+
+export function exists(sys: Sys, path: Path): boolean {
+  return sys.faccessat(AT_FDCWD, cString(path), F_OK, 0) === 0;
+}
+
+/** Whether we could execute `path`, relative to the directory `at`: 0, or the negated errno. */
+export function executeAccess(sys: Sys, at: RawFd, path: Path): number {
+  return sys.faccessat(at, cString(path), X_OK, AT_EACCESS);
+}
+
+/** Reads to the end, from where the descriptor stands. */
+export function readToEnd(sys: Sys, fd: RawFd): Uint8Array<ArrayBuffer> {
+  let buffer = allocate(16 * 1024);
+  let size = 0;
+  for (;;) {
+    if (size === buffer.size) {
+      const larger = allocate(buffer.size * 4);
+      larger.bytes.set(buffer.bytes);
+      buffer = larger;
+    }
+    const room = buffer.slice(size);
+    const count = check(
+      retry(() => sys.read(fd, room, room.size)),
+      "read",
+    );
+    if (count === 0) return buffer.bytes.subarray(0, size);
+    size += count;
+  }
+}
+
+export function readFile(sys: Sys, path: Path): Uint8Array<ArrayBuffer> {
+  using file = open(sys, path, O_RDONLY);
+  return readToEnd(sys, file.raw);
+}
+
+/** Writes all of `bytes`. @throws SystemError EPIPE, ENOSPC and the like. */
+export function writeAll(sys: Sys, fd: RawFd, bytes: Uint8Array): void {
+  const memory = copyOf(bytes);
+  let written = 0;
+  while (written < memory.size) {
+    const rest = memory.slice(written);
+    written += check(
+      retry(() => sys.write(fd, rest, rest.size)),
+      "write",
+    );
+  }
+}
+
+const encoder: TextEncoder = new TextEncoder();
+export function writeText(sys: Sys, fd: RawFd, text: string): void {
+  writeAll(sys, fd, encoder.encode(text));
+}
+
+/** Removes a name. That it is gone already is fine. */
+export function removeFile(sys: Sys, path: Path): void {
+  const result = sys.unlinkat(AT_FDCWD, cString(path), 0);
+  if (result !== -errno.ENOENT) check(result, "unlink", shown(path));
+}
+
+export function rename(sys: Sys, from: string, to: string): void {
+  check(sys.renameat(AT_FDCWD, cString(from), AT_FDCWD, cString(to)), "rename", to);
+}
+
+/** Makes a private directory. That it exists already is fine: verify it afterwards. */
+export function makePrivateDirectory(sys: Sys, path: string): void {
+  const result = sys.mkdirat(AT_FDCWD, cString(path), 0o700);
+  if (result !== -errno.EEXIST) check(result, "mkdir", path);
+}
+
+/** The target of a symbolic link. */
+export function readLink(sys: Sys, path: string): string {
+  const buffer = allocate(4096);
+  const size = check(
+    sys.readlinkat(AT_FDCWD, cString(path), buffer, buffer.size),
+    "readlink",
+    path,
+  );
+  return decoder.decode(buffer.bytes.subarray(0, size));
+}
+
+/** Puts `replacement` where `number` is; the replacement stays open under its own number too. */
+export function replaceFd(sys: Sys, replacement: RawFd, number: number, flags = 0): void {
+  check(
+    retry(() => sys.dup3(replacement, number, flags)),
+    "dup3",
+  );
+}
+
+/** /dev/null, for reading and writing. */
+export function openNull(sys: Sys): Fd {
+  return open(sys, "/dev/null", O_RDWR);
+}
+
+/** The two ends of a new pipe. */
+export function openPipe(sys: Sys): { readEnd: Fd; writeEnd: Fd } {
+  const pair = allocate(8);
+  check(sys.pipe2(pair, O_CLOEXEC), "pipe2");
+  return {
+    readEnd: new Fd(sys, pair.view.getInt32(0, true)),
+    writeEnd: new Fd(sys, pair.view.getInt32(4, true)),
+  };
+}
+
+/** Closes every descriptor of the process except those with the numbers in `kept`. */
+export function closeOthers(sys: Sys, kept: readonly number[]): void {
+  let first = 0;
+  for (const number of [...new Set(kept)].sort((a, b) => a - b)) {
+    if (number > first)
+      check(sys.close_range(SYS_close_range, first, number - 1, 0), "close_range");
+    first = number + 1;
+  }
+  check(sys.close_range(SYS_close_range, first, 0xffff_ffff, 0), "close_range");
+}

@@ -1,0 +1,74 @@
+/** The PID file: a lock held for life decides who is the daemon, not the number in the file. */
+import { errno } from "../../ffi/errno.ts";
+import { LOCK_EX, LOCK_NB, LOCK_UN, O_CREAT, O_RDONLY, O_RDWR } from "../../ffi/linux/constants.ts";
+import type { Sys } from "../../ffi/sys.ts";
+import { check, retry } from "./errors.ts";
+import type { Fd, RawFd } from "./fd.ts";
+import { open, readToEnd, removeFile, statusOf, statusOfFd, writeText } from "./files.ts";
+
+/** A locked PID file. Disposing removes it, then lets the lock go. */
+export class PidFile implements Disposable {
+  readonly path: string;
+  readonly #sys: Sys;
+  readonly #file: Fd;
+
+  constructor(sys: Sys, path: string, file: Fd) {
+    this.#sys = sys;
+    this.path = path;
+    this.#file = file;
+  }
+
+  [Symbol.dispose](): void {
+    using _closedLast = this.#file;
+    const named = statusOf(this.#sys, this.path);
+    // Somebody may have removed ours and made another; that one is not ours to remove.
+    if (named?.identity === statusOfFd(this.#sys, this.#file.raw).identity) {
+      removeFile(this.#sys, this.path);
+    }
+  }
+}
+
+/** Somebody else holds the lock; `pid` is what the file says, if it says anything. */
+export interface Held {
+  readonly heldBy: number | undefined;
+}
+
+/**
+ * Locks `path` and writes our pid into it. What a dead process left there is taken over.
+ * @throws SystemError when the file cannot be made, EACCES and ENOENT among them.
+ */
+export function acquirePidFile(sys: Sys, path: string): PidFile | Held {
+  for (;;) {
+    using owned = new DisposableStack();
+    const file = owned.use(open(sys, path, O_RDWR | O_CREAT, 0o644));
+    if (!tryLock(sys, file.raw)) return { heldBy: parsePid(readToEnd(sys, file.raw)) };
+    // Between open and lock the holder may have removed the name: then ours locks nothing.
+    if (statusOf(sys, path)?.identity !== statusOfFd(sys, file.raw).identity) continue;
+    check(sys.ftruncate(file.raw, 0), "ftruncate", path);
+    writeText(sys, file.raw, `${sys.getpid()}\n`);
+    owned.move();
+    return new PidFile(sys, path, file);
+  }
+}
+
+/** Takes the lock without waiting; false when somebody holds it. See flock(2). */
+export function tryLock(sys: Sys, fd: RawFd): boolean {
+  const result = retry(() => sys.flock(fd, LOCK_EX | LOCK_NB));
+  if (result === -errno.EAGAIN) return false;
+  check(result, "flock");
+  return true;
+}
+
+/** A directory can be locked like a file: a lock that leaves nothing behind. */
+export function openDirectoryForLock(sys: Sys, path: string): Fd {
+  return open(sys, path, O_RDONLY);
+}
+
+export function unlock(sys: Sys, fd: RawFd): void {
+  check(sys.flock(fd, LOCK_UN), "flock");
+}
+
+function parsePid(bytes: Uint8Array): number | undefined {
+  const match = /^(\d+)\n?$/.exec(new TextDecoder().decode(bytes));
+  return match?.[1] ? Number(match[1]) : undefined;
+}

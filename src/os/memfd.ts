@@ -1,0 +1,50 @@
+/** Bytes in a sealed memory file: what is too large for a datagram travels as a descriptor. */
+import {
+  F_ADD_SEALS,
+  F_GET_SEALS,
+  F_SEAL_GROW,
+  F_SEAL_SEAL,
+  F_SEAL_SHRINK,
+  F_SEAL_WRITE,
+  MFD_ALLOW_SEALING,
+  MFD_CLOEXEC,
+} from "../../ffi/linux/constants.ts";
+import { allocate, cString } from "../../ffi/memory.ts";
+import type { Sys } from "../../ffi/sys.ts";
+import { check, retry } from "./errors.ts";
+import { type Fd, own, type RawFd } from "./fd.ts";
+import { writeAll } from "./files.ts";
+
+const sealed = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+
+/** A memory file that holds `bytes` and can never change again. See memfd_create(2). */
+export function createSealed(sys: Sys, bytes: Uint8Array): Fd {
+  using owned = new DisposableStack();
+  const result = sys.memfd_create(cString("prefork-body"), MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  const file = owned.use(own(sys, result, "memfd_create"));
+  writeAll(sys, file.raw, bytes);
+  check(sys.fcntl(file.raw, F_ADD_SEALS, sealed), "fcntl");
+  owned.move();
+  return file;
+}
+
+/**
+ * Reads `size` bytes of a sealed memory file somebody sent.
+ * @returns undefined when it is not sealed (its owner could change it under us, or it is no memory
+ * file at all and a read could block) or is shorter.
+ */
+export function readSealed(sys: Sys, fd: RawFd, size: number): Uint8Array<ArrayBuffer> | undefined {
+  if (sys.fcntl(fd, F_GET_SEALS, 0) !== sealed) return undefined;
+  const memory = allocate(size);
+  let filled = 0;
+  while (filled < size) {
+    const rest = memory.slice(filled);
+    const count = check(
+      retry(() => sys.pread(fd, rest, rest.size, filled)),
+      "pread",
+    );
+    if (count === 0) return undefined;
+    filled += count;
+  }
+  return memory.bytes;
+}

@@ -1,0 +1,96 @@
+/** One epoll instance, level-triggered: descriptors to handlers. See epoll(7). */
+import { errno } from "../../ffi/errno.ts";
+import {
+  EPOLL_CLOEXEC,
+  EPOLL_CTL_ADD,
+  EPOLL_CTL_DEL,
+  EPOLL_CTL_MOD,
+  EPOLLIN,
+  EPOLLOUT,
+} from "../../ffi/linux/constants.ts";
+import { allocate, type Memory } from "../../ffi/memory.ts";
+import { epollEvent } from "../../ffi/structs.ts";
+import type { Sys } from "../../ffi/sys.ts";
+import { check } from "./errors.ts";
+import { type Fd, own, type RawFd } from "./fd.ts";
+
+const batchSize = 64;
+
+export interface Readiness {
+  readonly writable: boolean;
+  /** There is something to read, or the peer has closed, which reading will tell. */
+  readonly readable: boolean;
+}
+
+type Handler = (readiness: Readiness) => void;
+
+/** Calls a handler when its descriptor is ready. Owns the epoll instance only. */
+export class Poller implements Disposable {
+  readonly #sys: Sys;
+  readonly #epoll: Fd;
+  readonly #events: Memory = allocate(epollEvent.size * batchSize);
+  /** By a number of our own: one that is gone cannot be mistaken for a later descriptor's. */
+  readonly #handlers = new Map<number, Handler>();
+  readonly #tokens = new Map<RawFd, number>();
+  #nextToken = 1;
+
+  constructor(sys: Sys) {
+    this.#sys = sys;
+    this.#epoll = own(sys, sys.epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
+  }
+
+  /** Watches `fd` for reading until `remove`, which must come before it is closed. */
+  add(fd: RawFd, handler: Handler): void {
+    const token = this.#nextToken++;
+    this.#control(EPOLL_CTL_ADD, fd, EPOLLIN, token);
+    this.#handlers.set(token, handler);
+    this.#tokens.set(fd, token);
+  }
+
+  /** Also (or no longer) watches for room to write, and for something to read. */
+  watch(fd: RawFd, interest: Readiness): void {
+    const events = (interest.readable ? EPOLLIN : 0) | (interest.writable ? EPOLLOUT : 0);
+    this.#control(EPOLL_CTL_MOD, fd, events, this.#tokens.get(fd) ?? 0);
+  }
+
+  remove(fd: RawFd): void {
+    const token = this.#tokens.get(fd);
+    if (token === undefined) return;
+    this.#tokens.delete(fd);
+    this.#handlers.delete(token);
+    this.#control(EPOLL_CTL_DEL, fd, 0, 0);
+  }
+
+  /** Waits for `timeoutMs` at most (-1: for ever) and calls the handlers of what is ready. */
+  turn(timeoutMs = -1): void {
+    const result = this.#sys.epoll_wait(this.#epoll.raw, this.#events, batchSize, timeoutMs);
+    if (result === -errno.EINTR) return;
+    const count = check(result, "epoll_wait");
+    const ready: { token: number; events: number }[] = [];
+    for (let index = 0; index < count; index++) {
+      const base = index * epollEvent.size;
+      ready.push({
+        token: epollEvent.get(this.#events, "data", base),
+        events: epollEvent.get(this.#events, "events", base),
+      });
+    }
+    for (const { token, events } of ready) {
+      // A handler before this one may have removed it.
+      this.#handlers.get(token)?.({
+        writable: (events & EPOLLOUT) !== 0,
+        readable: (events & ~EPOLLOUT) !== 0,
+      });
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#epoll[Symbol.dispose]();
+  }
+
+  #control(operation: number, fd: RawFd, events: number, token: number): void {
+    const event = allocate(epollEvent.size);
+    epollEvent.set(event, "events", events);
+    epollEvent.set(event, "data", token);
+    check(this.#sys.epoll_ctl(this.#epoll.raw, operation, fd, event), "epoll_ctl");
+  }
+}

@@ -1,0 +1,91 @@
+/** Messages to bytes. The counterpart is `decode.ts`. */
+import {
+  flagBodyInMemfd,
+  headerSize,
+  type Message,
+  magic,
+  messageTypes,
+  protocolMajor,
+  refusalCodes,
+} from "./messages.ts";
+import { Writer } from "./wire.ts";
+
+/** The body of a message, without its header. */
+export function encodeBody(message: Message): Uint8Array<ArrayBuffer> {
+  switch (message.type) {
+    case "run": {
+      const { argv, env, directoryPath, descriptors } = message;
+      const size = argv.bytes.length + env.bytes.length + directoryPath.length;
+      const writer = new Writer(size + descriptors.length * 8 + 64)
+        .u32(message.wait ? 1 : 0)
+        .u32(message.umask)
+        .u32(message.directoryIndex)
+        .u32(descriptors.length);
+      for (const { number, index } of descriptors) writer.u32(number).u32(index);
+      return writer
+        .sized(directoryPath)
+        .u32(argv.count)
+        .sized(argv.bytes)
+        .u32(env.count)
+        .sized(env.bytes)
+        .finish();
+    }
+    case "signal":
+      return new Writer().u32(message.signal).finish();
+    case "stop":
+      return new Writer().u32(message.now ? 1 : 0).finish();
+    case "accepted":
+    case "spare":
+      return new Writer().u32(message.pid).finish();
+    case "exited":
+      return new Writer()
+        .u32(message.waitStatus)
+        .u64(message.userTimeUs)
+        .u64(message.systemTimeUs)
+        .u64(message.residentKiBMax)
+        .finish();
+    case "refused":
+      return new Writer()
+        .u32(refusalCodes[message.code])
+        .u32(message.errno)
+        .text(message.reason)
+        .finish();
+    case "failed":
+      return new Writer().u32(message.errno).text(message.reason).finish();
+    case "pong":
+    case "report":
+      return new Writer().text(message.json).finish();
+    case "ping":
+    case "status":
+    case "ready":
+    case "fork":
+    case "started":
+      return new Writer(1).finish();
+    default:
+      return message satisfies never;
+  }
+}
+
+/** Which job a message is about, how many descriptors go with it, and where its body is. */
+export interface HeaderFields {
+  readonly id: number;
+  readonly fdCount: number;
+  readonly bodyInMemfd: boolean;
+}
+
+/** The header of `message`, whose body has `bodySize` bytes. */
+export function encodeHeader(
+  message: Message,
+  bodySize: number,
+  { id, fdCount, bodyInMemfd }: HeaderFields,
+): Uint8Array<ArrayBuffer> {
+  return new Writer(headerSize)
+    .u32(magic)
+    .u16(protocolMajor)
+    .u16(messageTypes[message.type])
+    .u32(bodyInMemfd ? flagBodyInMemfd : 0)
+    .u32(bodySize)
+    .u32(fdCount)
+    .u32(id)
+    .finish();
+}

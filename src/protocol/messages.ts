@@ -1,0 +1,137 @@
+/**
+ * The messages on prefork's sockets, as values. docs/protocol.md describes them for people;
+ * `encode.ts` and `decode.ts` turn them into bytes and back.
+ */
+import type { StringList } from "../base/strings.ts";
+
+/** Peers whose major version differs do not understand each other's bodies. */
+export const protocolMajor = 1;
+
+/** "pfd" and a byte that is no text. The first eight bytes of a message never change meaning. */
+export const magic = 0xf1_64_66_70;
+
+/**
+ * The fixed header, little endian: magic u32, major u16, type u16, flags u32, body size u32,
+ * descriptor count u32, job id u32.
+ */
+export const headerSize = 24;
+
+/** The body is not behind the header but in a sealed memfd, the message's first descriptor. */
+export const flagBodyInMemfd = 1;
+
+/** The message types by number. Requests, replies, and what passes between daemon and image. */
+export const messageTypes = {
+  run: 1,
+  signal: 2,
+  ping: 3,
+  status: 4,
+  stop: 5,
+  accepted: 64,
+  exited: 65,
+  refused: 66,
+  pong: 67,
+  report: 68,
+  ready: 128,
+  fork: 129,
+  spare: 130,
+  started: 131,
+  failed: 132,
+} as const;
+
+export type MessageType = keyof typeof messageTypes;
+
+/** Which descriptor of the message arrives under which number in the job. */
+export interface DescriptorMapping {
+  readonly number: number;
+  readonly index: number;
+}
+
+/** An execution context: all a command needs, besides the descriptors themselves. */
+export interface RunRequest {
+  readonly type: "run";
+  /** The client stays until the job has ended; else it leaves at `accepted`. */
+  readonly wait: boolean;
+  readonly umask: number;
+  /** The index of the working directory (opened with O_PATH) among the message's descriptors. */
+  readonly directoryIndex: number;
+  /** The directory's path, for display only. */
+  readonly directoryPath: Uint8Array;
+  readonly descriptors: readonly DescriptorMapping[];
+  readonly argv: StringList;
+  readonly env: StringList;
+}
+
+/** Why a request was refused; the client's exit status follows from it. */
+export const refusalCodes = {
+  badRequest: 1,
+  incompatible: 2,
+  forbidden: 3,
+  notFound: 4,
+  notExecutable: 5,
+  noDirectory: 6,
+  busy: 7,
+  stopping: 8,
+  lost: 9,
+  failed: 10,
+} as const;
+export type RefusalCode = keyof typeof refusalCodes;
+
+export interface Refusal {
+  readonly type: "refused";
+  readonly code: RefusalCode;
+  /** The errno behind it, or 0. */
+  readonly errno: number;
+  /** One line: what failed and why, as the daemon saw it. */
+  readonly reason: string;
+}
+
+export interface Exited {
+  readonly type: "exited";
+  /** The kernel's wait status; see wait(2). */
+  readonly waitStatus: number;
+  readonly userTimeUs: number;
+  readonly systemTimeUs: number;
+  readonly residentKiBMax: number;
+}
+
+export type Message =
+  | RunRequest
+  | { readonly type: "signal"; readonly signal: number }
+  | { readonly type: "ping" }
+  | { readonly type: "status" }
+  /** `now`: do not wait for the jobs to end. */
+  | { readonly type: "stop"; readonly now: boolean }
+  /** The command has been started. */
+  | { readonly type: "accepted"; readonly pid: number }
+  | Exited
+  | Refusal
+  /** JSON: {pid, version}. */
+  | { readonly type: "pong"; readonly json: string }
+  /** JSON: see daemon/report.ts. */
+  | { readonly type: "report"; readonly json: string }
+  /** Image to daemon: preloaded, and able to fork. */
+  | { readonly type: "ready" }
+  /** Daemon to image: make one spare. */
+  | { readonly type: "fork" }
+  /** Image to daemon: a spare waits; its socket is the message's descriptor. */
+  | { readonly type: "spare"; readonly pid: number }
+  /** Spare to daemon: the context is in place, the command runs from here on. */
+  | { readonly type: "started" }
+  /** Spare or image to daemon: it could not be done. */
+  | { readonly type: "failed"; readonly errno: number; readonly reason: string };
+
+/** A message with the job it is about; 0 where there is none yet. */
+export interface Envelope {
+  readonly id: number;
+  readonly message: Message;
+}
+
+/** The first part of every message. */
+export interface Header {
+  readonly major: number;
+  readonly typeNumber: number;
+  readonly flags: number;
+  readonly bodySize: number;
+  readonly fdCount: number;
+  readonly id: number;
+}
