@@ -4,8 +4,8 @@ import { mkdirSync, rmSync, symlinkSync } from "node:fs";
 const output = "dist/prefork";
 mkdirSync("dist", { recursive: true });
 
-// The command line and not Bun.build: --bytecode with --compile is what is shipped, see DESIGN in
-// docs/architecture.md. The binary must not read .env or bunfig.toml of the directory it runs in.
+// ES modules with splitting: a client loads the chunk of the client and not that of the daemon. The
+// binary must not read .env or bunfig.toml of the directory it happens to run in.
 const build = Bun.spawnSync({
   cmd: [
     process.execPath,
@@ -14,6 +14,8 @@ const build = Bun.spawnSync({
     "--compile",
     "--minify",
     "--bytecode",
+    "--format=esm",
+    "--splitting",
     "--no-compile-autoload-dotenv",
     "--no-compile-autoload-bunfig",
     "--outfile",

@@ -4,19 +4,18 @@
  * A function is linked when it is first called, so that a client pays for the dozen calls it makes
  * and not for the daemon's seventy. The handle is never closed: the functions live in it.
  */
-import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
+import { dlopen, FFIType, type FFITypeOrString, type Pointer, read } from "bun:ffi";
 import type { Memory } from "./memory.ts";
 import { type Signature, type Sys, type SysName, signatures } from "./sys.ts";
 
 const library = "libc.so.6";
 
-const ffiTypes = { int: FFIType.int, long: FFIType.i64, mem: FFIType.ptr } as const;
+type Value = number | Memory | null;
+type Call = (a?: Value, b?: Value, c?: Value, d?: Value, e?: Value, f?: Value) => number;
 
-type RawCall = (...values: (number | Pointer | null)[]) => number;
-
-function link(symbol: string, parameters: readonly FFIType[], returns: FFIType): RawCall {
-  const opened = dlopen(library, { [symbol]: { args: [...parameters], returns } });
-  return opened.symbols[symbol] as RawCall;
+function link(symbol: string, args: Signature["parameters"], returns: FFIType): Call {
+  const { symbols } = dlopen(library, { [symbol]: { args: args as FFITypeOrString[], returns } });
+  return symbols[symbol] as unknown as Call;
 }
 
 /** Where this thread's errno lives. prefork calls libc from the main thread only. */
@@ -26,36 +25,55 @@ function errno(): number {
   return read.i32(errnoAddress, 0);
 }
 
-type Argument = number | Memory | null;
-
-function addressOf(value: Argument): number | Pointer | null {
-  return value === null || typeof value === "number" ? value : value.address;
-}
-
-function bindCall(name: SysName, { parameters, report, symbol }: Signature): RawCallOfMemory {
-  const returns = report === "long" || symbol === "syscall" ? FFIType.i64_fast : FFIType.int;
-  const raw = link(
-    symbol ?? name,
-    parameters.map((parameter) => ffiTypes[parameter]),
-    returns,
-  );
-  if (report === "int" || report === "long") errno(); // linked before it is first needed
-  return (...values) => {
-    const result = raw(...values.map(addressOf));
-    if (report === "plain") return result;
-    if (report === "code") return -result;
+/**
+ * Turns a failure into a negated errno, read before anything else can run. One function for each
+ * number of parameters: a shared one with rest parameters becomes hot within a client's few dozen
+ * calls, and starting the JIT compiler's threads for it would cost more than all of them.
+ */
+const withErrno: readonly ((raw: Call) => Call)[] = [
+  (raw) => () => {
+    const result = raw();
     return result < 0 ? -errno() : result;
-  };
-}
+  },
+  (raw) => (a) => {
+    const result = raw(a);
+    return result < 0 ? -errno() : result;
+  },
+  (raw) => (a, b) => {
+    const result = raw(a, b);
+    return result < 0 ? -errno() : result;
+  },
+  (raw) => (a, b, c) => {
+    const result = raw(a, b, c);
+    return result < 0 ? -errno() : result;
+  },
+  (raw) => (a, b, c, d) => {
+    const result = raw(a, b, c, d);
+    return result < 0 ? -errno() : result;
+  },
+  (raw) => (a, b, c, d, e) => {
+    const result = raw(a, b, c, d, e);
+    return result < 0 ? -errno() : result;
+  },
+];
 
-type RawCallOfMemory = (...values: Argument[]) => number;
+function bindCall(name: SysName, { parameters, report, symbol }: Signature): Call {
+  const returns = report === "long" || symbol === "syscall" ? FFIType.i64_fast : FFIType.int;
+  const raw = link(symbol ?? name, parameters, returns);
+  if (report === "plain") return raw;
+  if (report === "code") return (...values) => -raw(...values);
+  errno(); // linked before it is first needed: linking makes system calls of its own
+  const bind = withErrno[parameters.length];
+  if (!bind) throw new TypeError(`${name} has more parameters than any other call`);
+  return bind(raw);
+}
 
 /** Builds the table; each entry replaces itself with the linked function on its first call. */
 export function openLibc(): Sys {
-  const sys: Record<string, RawCallOfMemory> = {};
-  for (const name of Object.keys(signatures) as SysName[]) {
+  const sys: Record<string, Call> = {};
+  for (const name in signatures) {
     sys[name] = (...values) => {
-      const linked = bindCall(name, signatures[name]);
+      const linked = bindCall(name as SysName, signatures[name as SysName]);
       sys[name] = linked;
       return linked(...values);
     };

@@ -10,31 +10,34 @@
 import { type Pointer, ptr } from "bun:ffi";
 
 /** A block of bytes at a fixed address, for as long as it is referenced. */
-export class Memory {
-  readonly bytes: Uint8Array<ArrayBuffer>;
+export class Memory extends Uint8Array<ArrayBuffer> {
   readonly view: DataView<ArrayBuffer>;
-  readonly address: Pointer;
   /** What the pointers stored in this block refer to, by the offset of the pointer. */
-  readonly #referents = new Map<number, Memory>();
+  #referents: Map<number, Memory> | undefined;
 
   constructor(buffer: ArrayBuffer, offset: number, size: number) {
-    this.bytes = new Uint8Array(buffer, offset, size);
+    super(buffer, offset, size);
     this.view = new DataView(buffer, offset, size);
-    this.address = (ptr(buffer) + offset) as Pointer;
   }
 
-  get size(): number {
-    return this.bytes.length;
+  /** What `subarray` and `slice` return is for reading here, not for libc. */
+  static get [Symbol.species](): Uint8ArrayConstructor {
+    return Uint8Array;
+  }
+
+  get address(): Pointer {
+    return (ptr(this.buffer) + this.byteOffset) as Pointer;
   }
 
   /** The same bytes from `offset` on; shares the block and keeps it alive. */
-  slice(offset: number, size: number = this.size - offset): Memory {
-    return new Memory(this.bytes.buffer, this.bytes.byteOffset + offset, size);
+  from(offset: number): Memory {
+    return new Memory(this.buffer, this.byteOffset + offset, this.length - offset);
   }
 
   /** Stores the address of `target` at `offset` and keeps `target` alive with this block. */
   point(offset: number, target: Memory | null): void {
     this.view.setBigUint64(offset, BigInt(target?.address ?? 0), true);
+    this.#referents ??= new Map();
     if (target) this.#referents.set(offset, target);
     else this.#referents.delete(offset);
   }
@@ -48,7 +51,7 @@ export function allocate(size: number): Memory {
 /** A copy of `bytes`. */
 export function copyOf(bytes: Uint8Array): Memory {
   const memory = allocate(bytes.length);
-  memory.bytes.set(bytes);
+  memory.set(bytes);
   return memory;
 }
 
@@ -62,7 +65,7 @@ export function cString(text: string | Uint8Array): Memory {
   const bytes = typeof text === "string" ? encoder.encode(text) : text;
   if (bytes.includes(0)) throw new TypeError("a C string cannot hold a NUL byte");
   const memory = allocate(bytes.length + 1);
-  memory.bytes.set(bytes);
+  memory.set(bytes);
   return memory;
 }
 
@@ -83,7 +86,7 @@ export function stringTable(block: Memory, count: number): Memory {
   let start = 0;
   for (let index = 0; index < count; index++) {
     array.view.setBigUint64(index * 8, base + BigInt(start), true);
-    start = block.bytes.indexOf(0, start) + 1;
+    start = block.indexOf(0, start) + 1;
   }
   if (count > 0) array.point(0, block); // the first pointer is the block's own address
   return array;

@@ -40,14 +40,17 @@ export class Struct<Name extends string> {
   }
 
   offset(name: Name): number {
-    return this.#field(name).offset;
+    const field = this.#fields.get(name);
+    if (!field) throw new TypeError(`no field ${name}`);
+    return field.offset;
   }
 
   /** Reads a field of the structure that starts at `base`. 64-bit values must be safe integers. */
   get(memory: Memory, name: Name, base = 0): number {
-    const { offset, type } = this.#field(name);
-    const at = base + offset;
-    switch (type) {
+    const field = this.#fields.get(name);
+    if (!field) throw new TypeError(`no field ${name}`);
+    const at = base + field.offset;
+    switch (field.type) {
       case "u8":
         return memory.view.getUint8(at);
       case "u16":
@@ -67,9 +70,10 @@ export class Struct<Name extends string> {
   }
 
   set(memory: Memory, name: Name, value: number, base = 0): void {
-    const { offset, type } = this.#field(name);
-    const at = base + offset;
-    switch (type) {
+    const field = this.#fields.get(name);
+    if (!field) throw new TypeError(`no field ${name}`);
+    const at = base + field.offset;
+    switch (field.type) {
       case "u8":
         return memory.view.setUint8(at, value);
       case "u16":
@@ -89,13 +93,7 @@ export class Struct<Name extends string> {
 
   /** Stores a pointer field; see `Memory.point`. */
   point(memory: Memory, name: Name, target: Memory | null, base = 0): void {
-    memory.point(base + this.#field(name).offset, target);
-  }
-
-  #field(name: Name): { offset: number; type: FieldType } {
-    const field = this.#fields.get(name);
-    if (!field) throw new TypeError(`no field ${name}`);
-    return field;
+    memory.point(base + this.offset(name), target);
   }
 }
 

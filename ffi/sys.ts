@@ -7,8 +7,8 @@
  */
 import type { Memory } from "./memory.ts";
 
-/** `int` is a C int, `long` any 64-bit integer, `mem` a pointer (null is NULL). */
-type Parameter = "int" | "long" | "mem";
+/** bun:ffi's names: a C int, any 64-bit integer, and a pointer (a `Memory`; null is NULL). */
+type Parameter = "int" | "i64" | "ptr";
 
 /**
  * How the C function reports: `int` and `long` return -1 and set errno; `code` returns the errno
@@ -24,8 +24,8 @@ export interface Signature {
 }
 
 const int = "int";
-const long = "long";
-const mem = "mem";
+const long = "i64";
+const mem = "ptr";
 
 function call<const P extends readonly Parameter[]>(
   report: Report,
@@ -37,69 +37,69 @@ function call<const P extends readonly Parameter[]>(
 // biome-ignore format: a table reads best with one call a line
 const table = {
   // descriptors and files
-  close: call(int, int),
-  read: call(long, int, mem, long),
-  write: call(long, int, mem, long),
-  pread: call(long, int, mem, long, long),
-  openat: call(int, int, mem, int, int),
-  fcntl: call(int, int, int, long),
-  dup3: call(int, int, int, int),
-  close_range: { ...call(int, long, long, long, long), symbol: "syscall" },
-  pipe2: call(int, mem, int),
-  memfd_create: call(int, mem, int),
-  ftruncate: call(int, int, long),
-  statx: call(int, int, mem, int, int, mem),
-  faccessat: call(int, int, mem, int, int),
-  mkdirat: call(int, int, mem, int),
-  unlinkat: call(int, int, mem, int),
-  renameat: call(int, int, mem, int, mem),
-  readlinkat: call(long, int, mem, mem, long),
-  flock: call(int, int, int),
-  chdir: call(int, mem),
-  fchdir: call(int, int),
+  close: call("int", int),
+  read: call("long", int, mem, long),
+  write: call("long", int, mem, long),
+  pread: call("long", int, mem, long, long),
+  openat: call("int", int, mem, int, int),
+  fcntl: call("int", int, int, long),
+  dup3: call("int", int, int, int),
+  close_range: { ...call("int", long, long, long, long), symbol: "syscall" },
+  pipe2: call("int", mem, int),
+  memfd_create: call("int", mem, int),
+  ftruncate: call("int", int, long),
+  statx: call("int", int, mem, int, int, mem),
+  faccessat: call("int", int, mem, int, int),
+  mkdirat: call("int", int, mem, int),
+  unlinkat: call("int", int, mem, int),
+  renameat: call("int", int, mem, int, mem),
+  readlinkat: call("long", int, mem, mem, long),
+  flock: call("int", int, int),
+  chdir: call("int", mem),
+  fchdir: call("int", int),
   getcwd: call("plain", mem, long),
   umask: call("plain", int),
-  isatty: call(int, int),
+  isatty: call("int", int),
   // sockets
-  socket: call(int, int, int, int),
-  socketpair: call(int, int, int, int, mem),
-  bind: call(int, int, mem, int),
-  listen: call(int, int, int),
-  connect: call(int, int, mem, int),
-  accept4: call(int, int, mem, mem, int),
-  getsockopt: call(int, int, int, int, mem, mem),
-  setsockopt: call(int, int, int, int, mem, int),
-  sendmsg: call(long, int, mem, int),
-  recvmsg: call(long, int, mem, int),
+  socket: call("int", int, int, int),
+  socketpair: call("int", int, int, int, mem),
+  bind: call("int", int, mem, int),
+  listen: call("int", int, int),
+  connect: call("int", int, mem, int),
+  accept4: call("int", int, mem, mem, int),
+  getsockopt: call("int", int, int, int, mem, mem),
+  setsockopt: call("int", int, int, int, mem, int),
+  sendmsg: call("long", int, mem, int),
+  recvmsg: call("long", int, mem, int),
   // waiting
-  epoll_create1: call(int, int),
-  epoll_ctl: call(int, int, int, int, mem),
-  epoll_wait: call(int, int, mem, int, int),
-  poll: call(int, mem, long, int),
-  timerfd_create: call(int, int, int),
-  timerfd_settime: call(int, int, int, mem, mem),
-  signalfd: call(int, int, mem, int),
-  inotify_init1: call(int, int),
-  inotify_add_watch: call(int, int, mem, int),
+  epoll_create1: call("int", int),
+  epoll_ctl: call("int", int, int, int, mem),
+  epoll_wait: call("int", int, mem, int, int),
+  poll: call("int", mem, long, int),
+  timerfd_create: call("int", int, int),
+  timerfd_settime: call("int", int, int, mem, mem),
+  signalfd: call("int", int, mem, int),
+  inotify_init1: call("int", int),
+  inotify_add_watch: call("int", int, mem, int),
   // processes
   getpid: call("plain"),
   getppid: call("plain"),
   geteuid: call("plain"),
-  fork: call(int),
+  fork: call("int"),
   _exit: call("plain", int),
-  execve: call(int, mem, mem, mem),
-  setsid: call(int),
-  setpgid: call(int, int, int),
-  kill: call(int, int, int),
-  pidfd_open: { ...call(int, long, long, long), symbol: "syscall" },
-  wait4: call(int, int, mem, int, mem),
-  waitid: call(int, int, int, mem, int),
-  prctl: call(int, int, long, long, long, long),
-  getrlimit: call(int, int, mem),
-  setrlimit: call(int, int, mem),
-  madvise: call(int, long, long, int),
-  sigprocmask: call(int, int, mem, mem),
-  sigaction: call(int, int, mem, mem),
+  execve: call("int", mem, mem, mem),
+  setsid: call("int"),
+  setpgid: call("int", int, int),
+  kill: call("int", int, int),
+  pidfd_open: { ...call("int", long, long, long), symbol: "syscall" },
+  wait4: call("int", int, mem, int, mem),
+  waitid: call("int", int, int, mem, int),
+  prctl: call("int", int, long, long, long, long),
+  getrlimit: call("int", int, mem),
+  setrlimit: call("int", int, mem),
+  madvise: call("int", long, long, int),
+  sigprocmask: call("int", int, mem, mem),
+  sigaction: call("int", int, mem, mem),
   posix_spawn: call("code", mem, mem, mem, mem, mem, mem),
   posix_spawn_file_actions_init: call("code", mem),
   posix_spawn_file_actions_destroy: call("code", mem),
@@ -117,7 +117,7 @@ const table = {
 export type SysName = keyof typeof table;
 export const signatures: Readonly<Record<SysName, Signature>> = table;
 
-type Value<P> = P extends "mem" ? Memory | null : number;
+type Value<P> = P extends "ptr" ? Memory | null : number;
 type Values<P extends readonly Parameter[]> = { [Index in keyof P]: Value<P[Index]> };
 
 export type Sys = {

@@ -65,6 +65,9 @@ export const imageBackoffMsMax = 30_000;
 /** Forked children that wait for work. One is enough to keep the fork off the caller's path. */
 export const sparesDefault = 1;
 
+/** A spare that was taken is replaced when its job has ended, or after this time. */
+export const refillDelayMs = 20;
+
 assert(inlineBodyBytesMax <= bodyBytesMax, "an inline body is a body");
 assert(jobFdsMax > 3, "a job has its standard descriptors");
 assert(requestTimeoutMs < answerTimeoutMs, "a client outwaits the daemon's own limit");

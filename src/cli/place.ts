@@ -1,7 +1,11 @@
 /** Where daemons are, for this caller: the rules of domain/discovery.ts applied to this machine. */
 import type { Sys } from "../../ffi/sys.ts";
 import { environmentValue, type StringList } from "../base/strings.ts";
+import { connectFirst, type Daemon } from "../client/connect.ts";
+import { ClientError } from "../client/errors.ts";
 import {
+  type Candidate,
+  candidates,
   DiscoveryError,
   type DiscoveryRequest,
   type Mode,
@@ -11,6 +15,28 @@ import { exists, makePrivateDirectory, statusOf } from "../os/files.ts";
 import { workingDirectory } from "../os/process.ts";
 
 type Warn = (message: string) => void;
+
+/** Connects to the first daemon there is. @throws ClientError when there is none. */
+export function reachDaemon(
+  sys: Sys,
+  places: { request: DiscoveryRequest; around: Surroundings },
+  warn: Warn,
+): Daemon {
+  const tried: string[] = [];
+  const daemon = connectFirst(sys, noting(candidates(places.request, places.around), tried), warn);
+  if (daemon) return daemon;
+  throw new ClientError(
+    `no daemon: nobody answers at ${tried.join(", ") || "any place of that mode"} ` +
+      "(start one with 'prefork serve -d', or use 'prefork run --create')",
+  );
+}
+
+function* noting(all: Iterable<Candidate>, tried: string[]): Generator<Candidate> {
+  for (const candidate of all) {
+    tried.push(candidate.socketPath);
+    yield candidate;
+  }
+}
 
 /** The request as options and variables make it; options win. */
 export function discoveryRequest(

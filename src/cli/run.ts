@@ -9,7 +9,12 @@ import { connectFirst, type Daemon } from "../client/connect.ts";
 import { ClientError } from "../client/errors.ts";
 import { connectOrLaunch } from "../client/launch.ts";
 import { endAs, runJob } from "../client/run.ts";
-import { candidates, creationCandidate, DiscoveryError } from "../domain/discovery.ts";
+import {
+  candidates,
+  creationCandidate,
+  DiscoveryError,
+  type Surroundings,
+} from "../domain/discovery.ts";
 import { SystemError } from "../os/errors.ts";
 import { fillStandard } from "../os/fd.ts";
 import { exitNow, ownEnvironment } from "../os/process.ts";
@@ -23,7 +28,7 @@ import {
   UsageError,
 } from "./options.ts";
 import type { Output } from "./output.ts";
-import { discoveryRequest, surroundings } from "./place.ts";
+import { discoveryRequest, reachDaemon, surroundings } from "./place.ts";
 
 /**
  * Runs a job as `words` (what stands behind `run` or `pfc`) ask for. The process ends here.
@@ -42,22 +47,19 @@ export async function run(
     if (argv.count === 0) throw new UsageError("no command was given");
     if (argv.bytes[0] === 0) throw new UsageError("the command is empty");
     const env = ownEnvironment(sys);
-    fillStandard(sys);
+    const closed = fillStandard(sys);
     const fds = (reading.values.get("fd") ?? []).map((text) =>
       parseCount("fd", text, { min: 0, max: jobFdNumberMax }),
     );
-    const daemon = reach(sys, output, reading, env);
-    const ending = runJob(
-      sys,
-      daemon,
-      { argv, env },
-      {
-        wait: reading.flags.has("wait"),
-        noStdin: reading.flags.has("no-stdin"),
-        fds,
-        directory: lastValue(reading, "cwd"),
-      },
-    );
+    const around = surroundings(sys, env, (message) => output.complain(message));
+    const daemon = reach(sys, output, { reading, env, around });
+    const caller = { argv, env, closed, workingDirectory: around.directory };
+    const ending = runJob(sys, daemon, caller, {
+      wait: reading.flags.has("wait"),
+      noStdin: reading.flags.has("no-stdin"),
+      fds,
+      directory: lastValue(reading, "cwd"),
+    });
     endAs(sys, ending);
   } catch (error) {
     exitNow(sys, complain(output, error));
@@ -65,9 +67,11 @@ export async function run(
 }
 
 /** The daemon to use: one that is there, or, with `--create`, a new one. */
-function reach(sys: Sys, output: Output, reading: Reading, env: StringList): Daemon {
-  const warn = (message: string): void => output.complain(message);
-  const around = surroundings(sys, env, warn);
+function reach(
+  sys: Sys,
+  output: Output,
+  { reading, env, around }: { reading: Reading; env: StringList; around: Surroundings },
+): Daemon {
   const request = discoveryRequest(
     {
       socket: lastValue(reading, "socket"),
@@ -76,17 +80,13 @@ function reach(sys: Sys, output: Output, reading: Reading, env: StringList): Dae
     },
     env,
   );
-  const creates = reading.flags.has("create");
-  const places = candidates(request, around);
-  const daemon = connectFirst(sys, places, creates ? () => {} : warn);
-  if (daemon) return daemon;
-  if (creates) {
-    return connectOrLaunch(sys, creationCandidate(request, around), () => performance.now());
+  if (!reading.flags.has("create")) {
+    return reachDaemon(sys, { request, around }, (message) => output.complain(message));
   }
-  const tried = places.map(({ socketPath }) => socketPath).join(", ") || "no place";
-  throw new ClientError(
-    `no daemon: nobody answers at ${tried} (start one with 'prefork serve -d', or use --create)`,
-  );
+  // What a new daemon will replace is no news.
+  const daemon = connectFirst(sys, candidates(request, around), () => {});
+  if (daemon) return daemon;
+  return connectOrLaunch(sys, creationCandidate(request, around), () => performance.now());
 }
 
 /** Options are text; the command behind them stays bytes. */

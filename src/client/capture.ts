@@ -3,9 +3,8 @@ import type { Sys } from "../../ffi/sys.ts";
 import { jobFdNumberMax, jobFdsMax } from "../base/limits.ts";
 import type { StringList } from "../base/strings.ts";
 import { SystemError } from "../os/errors.ts";
-import { type Fd, isOpen, type RawFd } from "../os/fd.ts";
+import { type Fd, isOpen, type RawFd, standard } from "../os/fd.ts";
 import { openNull, openPlace } from "../os/files.ts";
-import { workingDirectory } from "../os/process.ts";
 import type { DescriptorMapping, RunRequest } from "../protocol/messages.ts";
 import { ClientError } from "./errors.ts";
 
@@ -20,6 +19,16 @@ export interface JobOptions {
   readonly directory?: string | undefined;
 }
 
+/** What is to be run, and what is known of this process. */
+export interface Caller {
+  readonly argv: StringList;
+  readonly env: StringList;
+  /** Those of 0, 1 and 2 that were closed when we started: they are closed in the job, too. */
+  readonly closed: ReadonlySet<number>;
+  /** The working directory's path, undefined when it has none any more. */
+  readonly workingDirectory: string | undefined;
+}
+
 /** A request and its descriptors, borrowed from us or owned by `owned`. */
 export interface Captured {
   readonly request: RunRequest;
@@ -29,7 +38,7 @@ export interface Captured {
 /** Descriptors we opened for the request are owned by `owned`. @throws ClientError */
 export function capture(
   sys: Sys,
-  { argv, env }: { argv: StringList; env: StringList },
+  caller: Caller,
   options: JobOptions,
   owned: DisposableStack,
 ): Captured {
@@ -43,8 +52,9 @@ export function capture(
   if (options.noStdin || (!options.wait && sys.isatty(0) === 1)) {
     // A job nobody waits for would take the shell's input away.
     pass(0, owned.use(openNull(sys)).raw);
-  } else if (isOpen(sys, 0)) pass(0, 0 as RawFd);
-  for (const number of [1, 2]) if (isOpen(sys, number)) pass(number, number as RawFd);
+  } else if (!caller.closed.has(0)) pass(0, standard.input);
+  if (!caller.closed.has(1)) pass(1, standard.output);
+  if (!caller.closed.has(2)) pass(2, standard.error);
   for (const number of new Set(options.fds)) {
     if (number <= 2) continue;
     if (number > jobFdNumberMax) {
@@ -62,7 +72,7 @@ export function capture(
   }
   const umask = sys.umask(0o077);
   sys.umask(umask);
-  const shown = options.directory ?? workingDirectory(sys) ?? "(deleted)";
+  const shown = options.directory ?? caller.workingDirectory ?? "(deleted)";
   const request: RunRequest = {
     type: "run",
     wait: options.wait,
@@ -70,8 +80,8 @@ export function capture(
     directoryIndex: 0,
     directoryPath: new TextEncoder().encode(shown),
     descriptors,
-    argv,
-    env,
+    argv: caller.argv,
+    env: caller.env,
   };
   return { request, fds };
 }

@@ -2,8 +2,8 @@
 import type { Sys } from "../../ffi/sys.ts";
 import { answerTimeoutMs } from "../base/limits.ts";
 import type { Candidate } from "../domain/discovery.ts";
-import { Fd } from "../os/fd.ts";
-import { peerCredentials, tryConnect, type Unreachable } from "../os/socket.ts";
+import type { Fd } from "../os/fd.ts";
+import { openConnector, peerCredentials, tryConnect, type Unreachable } from "../os/socket.ts";
 
 /** A connection to a daemon that has proved to be ours or root's. */
 export interface Daemon {
@@ -25,26 +25,27 @@ const unreachableWords: Readonly<Record<Exclude<Unreachable, "missing">, string>
 /** Connects to the first candidate that answers; the others are passed over with a warning. */
 export function connectFirst(
   sys: Sys,
-  candidates: readonly Candidate[],
+  candidates: Iterable<Candidate>,
   warn: Warn,
 ): Daemon | undefined {
+  using owned = new DisposableStack();
+  let socket = owned.use(openConnector(sys, answerTimeoutMs));
   for (const { socketPath } of candidates) {
-    const socket = tryConnect(sys, socketPath, answerTimeoutMs);
-    if (socket === "missing") continue;
-    if (!(socket instanceof Fd)) {
-      warn(`ignoring ${socketPath}: ${unreachableWords[socket]}`);
+    const outcome = tryConnect(sys, socket.raw, socketPath);
+    if (outcome === "missing") continue;
+    if (outcome !== "connected") {
+      warn(`ignoring ${socketPath}: ${unreachableWords[outcome]}`);
       continue;
     }
-    using owned = new DisposableStack();
-    owned.use(socket);
     const { pid, uid } = peerCredentials(sys, socket.raw);
     // Who gets our descriptors can type into our terminal: only ourselves, or root.
-    if (uid !== sys.geteuid() && uid !== 0) {
-      warn(`ignoring ${socketPath}: its daemon belongs to user ${uid}`);
-      continue;
+    if (uid === sys.geteuid() || uid === 0) {
+      owned.move();
+      return { socket, socketPath, pid };
     }
-    owned.move();
-    return { socket, socketPath, pid };
+    warn(`ignoring ${socketPath}: its daemon belongs to user ${uid}`);
+    socket[Symbol.dispose]();
+    socket = owned.use(openConnector(sys, answerTimeoutMs));
   }
   return undefined;
 }

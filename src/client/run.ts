@@ -4,7 +4,6 @@
  */
 import type { Sys } from "../../ffi/sys.ts";
 import { answerTimeoutMs } from "../base/limits.ts";
-import type { StringList } from "../base/strings.ts";
 import { parseWaitStatus } from "../base/wait-status.ts";
 import type { Fd } from "../os/fd.ts";
 import { disableCoreFile, exitNow, waitReadable } from "../os/process.ts";
@@ -19,7 +18,7 @@ import {
   unblockSignal,
 } from "../os/signals.ts";
 import type { Refusal, RefusalCode } from "../protocol/messages.ts";
-import { capture, type JobOptions } from "./capture.ts";
+import { type Caller, capture, type JobOptions } from "./capture.ts";
 import type { Daemon } from "./connect.ts";
 import { Conversation } from "./conversation.ts";
 import { ClientError } from "./errors.ts";
@@ -56,12 +55,7 @@ export type Ending =
   | { readonly kind: "signal"; readonly signal: number };
 
 /** Runs one job in `daemon`. Consumes its socket. @throws ClientError when prefork failed. */
-export function runJob(
-  sys: Sys,
-  daemon: Daemon,
-  what: { argv: StringList; env: StringList },
-  options: JobOptions,
-): Ending {
+export function runJob(sys: Sys, daemon: Daemon, caller: Caller, options: JobOptions): Ending {
   using socket = daemon.socket;
   // From here on a signal waits until the job is there to get it.
   using signalFd = options.wait ? blockRelayed(sys) : undefined;
@@ -69,7 +63,7 @@ export function runJob(
   const conversation = new Conversation(sys, daemon, socket.raw);
   {
     using opened = new DisposableStack();
-    const { request, fds } = capture(sys, what, options, opened);
+    const { request, fds } = capture(sys, caller, options, opened);
     conversation.send(request, fds);
   }
   const answer = conversation.receive(answerTimeoutMs);

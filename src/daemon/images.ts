@@ -10,6 +10,7 @@ import {
   imageBackoffMs,
   imageBackoffMsMax,
   imageTimeoutMs,
+  refillDelayMs,
   sparesDefault,
 } from "../base/limits.ts";
 import { fromLatin1, stringList } from "../base/strings.ts";
@@ -64,6 +65,7 @@ export class Image {
   #deadline: Timer | undefined;
   #backoffMs = imageBackoffMs;
   #restart: Timer | undefined;
+  #refill: Timer | undefined;
   #forksAsked = 0;
   #isStopping = false;
   #served = 0;
@@ -198,10 +200,18 @@ export class Image {
       this.#queue.shift();
       spare.start = start;
     }
-    const wanted = this.#queue.length + sparesDefault - this.#idle.length;
-    for (let missing = wanted - this.#forksAsked; missing > 0; missing--) {
-      if (!this.#requestFork()) return;
-    }
+    this.#requestForks(this.#queue.length);
+    // The job just handed over needs the processor more than its successor does.
+    this.#refill ??= this.#loop.timers.after(refillDelayMs, () => {
+      this.#refill = undefined;
+      this.#requestForks(this.#queue.length + sparesDefault);
+    });
+  }
+
+  /** Asks for forks until `wanted` spares are idle or on their way. */
+  #requestForks(wanted: number): void {
+    let missing = wanted - this.#idle.length - this.#forksAsked;
+    while (missing-- > 0 && this.#requestFork()) {}
   }
 
   #requestFork(): boolean {
@@ -261,6 +271,7 @@ export class Image {
     }
     if (spare.isStarted) {
       spare.start?.onExit(exit);
+      this.#requestForks(this.#queue.length + sparesDefault);
       return;
     }
     this.#loop.poller.remove(spare.socket.raw);
@@ -301,6 +312,8 @@ export class Image {
     this.#state = "down";
     this.#deadline?.cancel();
     this.#deadline = undefined;
+    this.#refill?.cancel();
+    this.#refill = undefined;
     this.#forksAsked = 0;
     if (this.#socket) {
       this.#loop.poller.remove(this.#socket.raw);

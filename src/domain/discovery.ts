@@ -40,11 +40,18 @@ const localNames = ["pfd.sock", ".pfd.sock"] as const;
 const projectMarkers = [".git", "package.json", "prefork.toml"] as const;
 const projectNamePattern = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$/;
 
-/** All places to try, in order. @throws DiscoveryError for a project name that is not one. */
-export function candidates(request: DiscoveryRequest, around: Surroundings): Candidate[] {
-  if (request.socket !== undefined) return [explicitCandidate(request.socket, request, around)];
+/**
+ * All places to try, in order; each is found only when those before it have failed.
+ * @throws DiscoveryError for a project name that is not one.
+ */
+export function* candidates(request: DiscoveryRequest, around: Surroundings): Generator<Candidate> {
+  if (request.project !== undefined) validateProjectName(request.project);
+  if (request.socket !== undefined) {
+    yield explicitCandidate(request.socket, request, around);
+    return;
+  }
   const chosen = request.mode === undefined ? modes : [request.mode];
-  return chosen.flatMap((mode) => candidatesOf(mode, request, around));
+  for (const mode of chosen) yield* candidatesOf(mode, request, around);
 }
 
 /** The one place for a new daemon: of the mode that is forced, else of the runtime mode. */

@@ -63,7 +63,7 @@ function forkSpare(sys: Sys, daemon: Fd): { pid: number; socket: Fd } {
     if (spare !== 0) {
       // Also a failure, as a negated errno.
       const pid = copyOf(new Uint8Array(Int32Array.of(spare).buffer));
-      sys.write(writeEnd.raw, pid, pid.size);
+      sys.write(writeEnd.raw, pid, pid.length);
       exitNow(sys, 0);
     }
     daemon[Symbol.dispose]();
@@ -76,11 +76,11 @@ function forkSpare(sys: Sys, daemon: Fd): { pid: number; socket: Fd } {
   tryReap(sys, middle, { wait: true });
   const word = allocate(4);
   const size = check(
-    retry(() => sys.read(pipe.readEnd.raw, word, word.size)),
+    retry(() => sys.read(pipe.readEnd.raw, word, word.length)),
     "read",
   );
   const pid = word.view.getInt32(0, true);
-  if (size !== word.size) throw new Error("the process in the middle died");
+  if (size !== word.length) throw new Error("the process in the middle died");
   check(pid, "fork");
   return { pid, socket: pair.ours.move() };
 }

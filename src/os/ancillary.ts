@@ -37,7 +37,7 @@ export function send(
   const vector = allocate(iovec.size);
   const data = copyOf(datagram);
   iovec.point(vector, "iov_base", data);
-  iovec.set(vector, "iov_len", data.size);
+  iovec.set(vector, "iov_len", data.length);
   msghdr.point(header, "msg_iov", vector);
   msghdr.set(header, "msg_iovlen", 1);
   if (fds.length > 0) {
@@ -49,7 +49,7 @@ export function send(
       control.view.setInt32(cmsghdr.size + index * 4, fd, true);
     }
     msghdr.point(header, "msg_control", control);
-    msghdr.set(header, "msg_controllen", control.size);
+    msghdr.set(header, "msg_controllen", control.length);
   }
   const result = retry(() => sys.sendmsg(socket, header, flags | MSG_NOSIGNAL));
   if (result === -errno.EAGAIN) return "again";
@@ -92,7 +92,7 @@ export class Receiver {
    * @returns "again" when none waits, "gone" when the peer has closed.
    */
   receive(socket: RawFd, flags = 0): Datagram | "again" | "gone" {
-    msghdr.set(this.#header, "msg_controllen", this.#control.size);
+    msghdr.set(this.#header, "msg_controllen", this.#control.length);
     const result = retry(() => this.#sys.recvmsg(socket, this.#header, flags | MSG_CMSG_CLOEXEC));
     if (result === -errno.EAGAIN) return "again";
     if (result === -errno.ECONNRESET) return "gone";
@@ -102,7 +102,7 @@ export class Receiver {
     if (size === 0 && fds.length === 0) return "gone";
     const outcome = msghdr.get(this.#header, "msg_flags");
     return {
-      bytes: this.#data.bytes.subarray(0, size),
+      bytes: this.#data.subarray(0, size),
       fds,
       truncated: (outcome & (MSG_TRUNC | MSG_CTRUNC)) !== 0,
     };

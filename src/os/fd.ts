@@ -32,14 +32,13 @@ export class Fd implements Disposable {
   #raw: number;
 
   constructor(sys: Sys, raw: number) {
-    assert(raw >= 0, "an Fd owns a descriptor");
     this.#sys = sys;
     this.#raw = raw;
   }
 
   /** The number, on loan for one call. */
   get raw(): RawFd {
-    assert(this.#raw >= 0, "a descriptor is not used after it was closed or taken");
+    if (this.#raw < 0) throw new ReferenceError("a descriptor was used after it was given up");
     return this.#raw as RawFd;
   }
 
@@ -58,7 +57,9 @@ export class Fd implements Disposable {
   /** Closes it; a second call does nothing. Not retried on EINTR: Linux has closed it by then. */
   [Symbol.dispose](): void {
     if (this.#raw < 0) return;
-    const result = this.#sys.close(this.take());
+    const raw = this.#raw;
+    this.#raw = -1;
+    const result = this.#sys.close(raw);
     assert(result !== -errno.EBADF, "nobody else closes our descriptors");
   }
 }

@@ -108,17 +108,17 @@ export function readToEnd(sys: Sys, fd: RawFd): Uint8Array<ArrayBuffer> {
   let buffer = allocate(16 * 1024);
   let size = 0;
   for (;;) {
-    if (size === buffer.size) {
-      const larger = allocate(buffer.size * 4);
-      larger.bytes.set(buffer.bytes);
+    if (size === buffer.length) {
+      const larger = allocate(buffer.length * 4);
+      larger.set(buffer);
       buffer = larger;
     }
-    const room = buffer.slice(size);
+    const room = buffer.from(size);
     const count = check(
-      retry(() => sys.read(fd, room, room.size)),
+      retry(() => sys.read(fd, room, room.length)),
       "read",
     );
-    if (count === 0) return buffer.bytes.subarray(0, size);
+    if (count === 0) return buffer.subarray(0, size);
     size += count;
   }
 }
@@ -132,10 +132,10 @@ export function readFile(sys: Sys, path: Path): Uint8Array<ArrayBuffer> {
 export function writeAll(sys: Sys, fd: RawFd, bytes: Uint8Array): void {
   const memory = copyOf(bytes);
   let written = 0;
-  while (written < memory.size) {
-    const rest = memory.slice(written);
+  while (written < memory.length) {
+    const rest = memory.from(written);
     written += check(
-      retry(() => sys.write(fd, rest, rest.size)),
+      retry(() => sys.write(fd, rest, rest.length)),
       "write",
     );
   }
@@ -166,11 +166,11 @@ export function makePrivateDirectory(sys: Sys, path: string): void {
 export function readLink(sys: Sys, path: string): string {
   const buffer = allocate(4096);
   const size = check(
-    sys.readlinkat(AT_FDCWD, cString(path), buffer, buffer.size),
+    sys.readlinkat(AT_FDCWD, cString(path), buffer, buffer.length),
     "readlink",
     path,
   );
-  return decoder.decode(buffer.bytes.subarray(0, size));
+  return decoder.decode(buffer.subarray(0, size));
 }
 
 /** Puts `replacement` where `number` is; the replacement stays open under its own number too. */

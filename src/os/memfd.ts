@@ -38,13 +38,13 @@ export function readSealed(sys: Sys, fd: RawFd, size: number): Uint8Array<ArrayB
   const memory = allocate(size);
   let filled = 0;
   while (filled < size) {
-    const rest = memory.slice(filled);
+    const rest = memory.from(filled);
     const count = check(
-      retry(() => sys.pread(fd, rest, rest.size, filled)),
+      retry(() => sys.pread(fd, rest, rest.length, filled)),
       "pread",
     );
     if (count === 0) return undefined;
     filled += count;
   }
-  return memory.bytes;
+  return memory;
 }

@@ -31,8 +31,8 @@ export function ownEnvironment(sys: Sys): StringList {
 /** The working directory's path, or undefined when it has none any more. */
 export function workingDirectory(sys: Sys): string | undefined {
   const buffer = allocate(4096);
-  if (sys.getcwd(buffer, buffer.size) === 0) return undefined;
-  return new TextDecoder().decode(buffer.bytes.subarray(0, buffer.bytes.indexOf(0)));
+  if (sys.getcwd(buffer, buffer.length) === 0) return undefined;
+  return new TextDecoder().decode(buffer.subarray(0, buffer.indexOf(0)));
 }
 
 /**

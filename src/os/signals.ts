@@ -44,7 +44,7 @@ function setOf(numbers: readonly number[]): Memory {
   const set = allocate(sigsetSize);
   for (const number of numbers) {
     const bit = number - 1;
-    set.bytes[bit >> 3] = (set.bytes[bit >> 3] ?? 0) | (1 << (bit & 7));
+    set[bit >> 3] = (set[bit >> 3] ?? 0) | (1 << (bit & 7));
   }
   return set;
 }
@@ -52,7 +52,7 @@ function setOf(numbers: readonly number[]): Memory {
 /** A sigset_t of all signals a process may set. */
 export function allSignals(): Memory {
   const set = allocate(sigsetSize);
-  set.bytes.fill(0xff, 0, signalMax / 8);
+  set.fill(0xff, 0, signalMax / 8);
   return set;
 }
 
@@ -84,7 +84,7 @@ export function openSignalFd(sys: Sys, names: readonly SignalName[]): Fd {
 /** The next pending signal's number, or undefined when none is. */
 export function readSignal(sys: Sys, fd: RawFd): number | undefined {
   const info = allocate(signalfdSiginfo.size);
-  const result = retry(() => sys.read(fd, info, info.size));
+  const result = retry(() => sys.read(fd, info, info.length));
   if (result === -errno.EAGAIN) return undefined;
   check(result, "read");
   return signalfdSiginfo.get(info, "ssi_signo");

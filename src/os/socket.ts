@@ -61,7 +61,7 @@ function withAddress<Result>(
 function addressOf(path: Uint8Array): [Memory, number] {
   const address = allocate(sockaddrUn.size);
   sockaddrUn.set(address, "sun_family", AF_UNIX);
-  address.bytes.set(path, sockaddrUn.offset("sun_path"));
+  address.set(path, sockaddrUn.offset("sun_path"));
   return [address, sockaddrUn.offset("sun_path") + path.length + 1];
 }
 
@@ -83,34 +83,34 @@ export function listenAt(sys: Sys, path: string): Fd {
   return socket;
 }
 
-/**
- * Connects to `path`, waiting for room in a full backlog for `timeoutMs` at most.
- * @returns the connected, blocking socket; or why nobody was reached.
- */
-export function tryConnect(sys: Sys, path: string, timeoutMs: number): Fd | Unreachable {
+/** A blocking socket to connect with, which waits for room in a full backlog for `timeoutMs`. */
+export function openConnector(sys: Sys, timeoutMs: number): Fd {
   using owned = new DisposableStack();
   const flags = SOCK_SEQPACKET | SOCK_CLOEXEC;
   const socket = owned.use(own(sys, sys.socket(AF_UNIX, flags, 0), "socket"));
   const limit = allocate(timeval.size);
   timeval.set(limit, "tv_sec", Math.floor(timeoutMs / 1000));
   timeval.set(limit, "tv_usec", (timeoutMs % 1000) * 1000);
-  check(sys.setsockopt(socket.raw, SOL_SOCKET, SO_SNDTIMEO, limit, limit.size), "setsockopt");
+  check(sys.setsockopt(socket.raw, SOL_SOCKET, SO_SNDTIMEO, limit, limit.length), "setsockopt");
+  owned.move();
+  return socket;
+}
+
+/** Connects `socket` to `path`. After a failure it can be tried with another path. */
+export function tryConnect(sys: Sys, socket: RawFd, path: string): "connected" | Unreachable {
   let result: number;
   try {
     result = withAddress(sys, path, (address, size) =>
-      retry(() => sys.connect(socket.raw, address, size)),
+      retry(() => sys.connect(socket, address, size)),
     );
   } catch (error) {
     if (!(error instanceof SystemError)) throw error; // the directory of a long path
     result = -error.errno;
   }
-  if (result < 0) {
-    const why = unreachableByErrno.get(-result);
-    if (!why) throw new SystemError("connect", -result, path);
-    return why;
-  }
-  owned.move();
-  return socket;
+  if (result >= 0) return "connected";
+  const why = unreachableByErrno.get(-result);
+  if (!why) throw new SystemError("connect", -result, path);
+  return why;
 }
 
 /** The next connection, non-blocking; "again" when none waits or it has gone already. */
@@ -124,7 +124,7 @@ export function tryAccept(sys: Sys, listener: RawFd): Fd | "again" {
 export function peerCredentials(sys: Sys, socket: RawFd): PeerCredentials {
   const credentials = allocate(ucred.size);
   const size = allocate(4);
-  size.view.setUint32(0, credentials.size, true);
+  size.view.setUint32(0, credentials.length, true);
   check(sys.getsockopt(socket, SOL_SOCKET, SO_PEERCRED, credentials, size), "getsockopt");
   return {
     pid: ucred.get(credentials, "pid"),

@@ -50,7 +50,7 @@ export class Timers implements Disposable {
 
   expire(): void {
     const count = allocate(8);
-    const result = this.#sys.read(this.#fd.raw, count, count.size);
+    const result = this.#sys.read(this.#fd.raw, count, count.length);
     if (result !== -errno.EAGAIN) check(result, "read");
     this.#armedMs = undefined;
     const now = this.#nowMs();

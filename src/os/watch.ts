@@ -27,7 +27,7 @@ export function openNameWatch(sys: Sys, path: string): Fd {
 export function drainNameWatch(sys: Sys, fd: RawFd): void {
   const events = allocate(4096);
   for (;;) {
-    const result = retry(() => sys.read(fd, events, events.size));
+    const result = retry(() => sys.read(fd, events, events.length));
     if (result === -errno.EAGAIN) return;
     check(result, "read");
   }

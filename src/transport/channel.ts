@@ -90,5 +90,5 @@ export class MessageReceiver {
 
 /** The receiver's buffer is used again; the message keeps a copy. */
 function copyBody(datagram: Datagram): Uint8Array<ArrayBuffer> {
-  return copyOf(datagram.bytes.subarray(headerSize)).bytes;
+  return copyOf(datagram.bytes.subarray(headerSize));
 }

@@ -1,13 +1,11 @@
 /** `prefork ping`, `status` and `stop`. */
 import type { Sys } from "../../../ffi/sys.ts";
-import { connectFirst, type Daemon } from "../../client/connect.ts";
+import type { Daemon } from "../../client/connect.ts";
 import { ping, type Report, status, stop } from "../../client/control.ts";
-import { ClientError } from "../../client/errors.ts";
-import { candidates } from "../../domain/discovery.ts";
 import { ownEnvironment } from "../../os/process.ts";
 import { discoveryOptions } from "../options.ts";
 import type { Output } from "../output.ts";
-import { discoveryRequest, surroundings } from "../place.ts";
+import { discoveryRequest, reachDaemon, surroundings } from "../place.ts";
 import { type Command, helpOption, textValue, type Values } from "./command.ts";
 
 const jsonOption = { type: "boolean", description: "print JSON for programs" } as const;
@@ -63,13 +61,8 @@ function reach(sys: Sys, output: Output, values: Values): Daemon {
   const socket = textValue(values, "socket");
   const mode = textValue(values, "mode");
   const project = textValue(values, "project");
-  const places = candidates(discoveryRequest({ socket, mode, project }, env), around);
-  const daemon = connectFirst(sys, places, warn);
-  if (daemon) return daemon;
-  const tried = places.map(({ socketPath }) => socketPath).join(", ") || "no place";
-  throw new ClientError(
-    `no daemon: nobody answers at ${tried} (start one with 'prefork serve -d')`,
-  );
+  const request = discoveryRequest({ socket, mode, project }, env);
+  return reachDaemon(sys, { request, around }, warn);
 }
 
 function formatReport(report: Report): string {
