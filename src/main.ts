@@ -3,17 +3,19 @@
  * here. The modules of a face are loaded when it is chosen: a client pays for the client only.
  */
 import { openLibc } from "../ffi/libc.ts";
+import type { Sys } from "../ffi/sys.ts";
 import { dropStrings, latin1, strings } from "./base/strings.ts";
+import { exitCodes } from "./cli/exit-codes.ts";
 import { type Face, Output } from "./cli/output.ts";
 import { run } from "./cli/run.ts";
 import { isBuiltin } from "./domain/builtins.ts";
+import { reasonOf } from "./os/errors.ts";
 import { exitNow, ownArguments } from "./os/process.ts";
 
 /** Where the daemon leaves its socket for an image. */
 const imageSocketNumber = 3;
 
-async function main(): Promise<void> {
-  const sys = openLibc();
+async function main(sys: Sys): Promise<void> {
   const words = ownArguments(sys);
   const [called = "", first] = firstTwo();
   const name = called.slice(called.lastIndexOf("/") + 1);
@@ -56,4 +58,9 @@ const faces: ReadonlyMap<string, Face> = new Map([
   ["pfd", "pfd"],
 ]);
 
-main();
+const sys = openLibc();
+main(sys).catch((error: unknown) => {
+  // A mistake of our own: one line, in the hope that somebody reports it.
+  new Output(sys, "prefork").complain(`internal error: ${reasonOf(error)}`);
+  exitNow(sys, exitCodes.preforkFailed);
+});

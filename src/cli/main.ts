@@ -1,5 +1,5 @@
 /** All subcommands but `run`: citty's tree, the help, and the mapping of errors to statuses. */
-import { type CommandDef, renderUsage, runCommand } from "citty";
+import { type ArgsDef, type CommandDef, renderUsage, runCommand } from "citty";
 import type { Sys } from "../../ffi/sys.ts";
 import { ClientError } from "../client/errors.ts";
 import { DiscoveryError } from "../domain/discovery.ts";
@@ -93,7 +93,7 @@ export async function showHelp(sys: Sys, output: Output, name: string): Promise<
   const examples = command?.examples(called) ?? overviewExamples;
   const width = Math.max(...examples.map(([line]) => line.length));
   const lines = examples.map(([line, what]) => `  ${line.padEnd(width)}  ${what}`);
-  const text = `${usage.trimEnd()}\n\nEXAMPLES\n\n${lines.join("\n")}\n`;
+  const text = `${usage.replace(/ +$/gm, "").trimEnd()}\n\nEXAMPLES\n\n${lines.join("\n")}\n`;
   const isTerminal = sys.isatty(standard.output) === 1;
   output.print(isTerminal ? text : Bun.stripANSI(text));
   return exitCodes.ok;
@@ -101,10 +101,13 @@ export async function showHelp(sys: Sys, output: Output, name: string): Promise<
 
 /** A subcommand as citty knows it; without an invocation it is only good for its help. */
 function definition(name: string, command: Command, invocation?: Invocation): CommandDef {
+  const { operand, options } = command;
+  const args: ArgsDef = { ...options };
+  if (operand) args[operand.name] = { type: "positional", description: operand.description };
   return {
     meta: { name, description: command.summary },
-    args: { ...command.options },
-    run: ({ args }) => invocation && command.run(invocation, args),
+    args,
+    run: ({ args: values }) => invocation && command.run(invocation, values),
   };
 }
 

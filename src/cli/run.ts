@@ -16,7 +16,7 @@ import {
   type Surroundings,
 } from "../domain/discovery.ts";
 import { SystemError } from "../os/errors.ts";
-import { fillStandard } from "../os/fd.ts";
+import { closedAtStart } from "../os/fd.ts";
 import { exitNow, ownEnvironment } from "../os/process.ts";
 import { exitCodes } from "./exit-codes.ts";
 import {
@@ -47,7 +47,7 @@ export async function run(
     if (argv.count === 0) throw new UsageError("no command was given");
     if (argv.bytes[0] === 0) throw new UsageError("the command is empty");
     const env = ownEnvironment(sys);
-    const closed = fillStandard(sys);
+    const closed = closedAtStart(sys);
     const fds = (reading.values.get("fd") ?? []).map((text) =>
       parseCount("fd", text, { min: 0, max: jobFdNumberMax }),
     );

@@ -20,7 +20,7 @@ import { launchTimeoutMs } from "../base/limits.ts";
 import { latin1, stringList } from "../base/strings.ts";
 import { logPathOf } from "../domain/discovery.ts";
 import { check, reasonOf } from "../os/errors.ts";
-import { Fd, fillStandard, isOpen, standard } from "../os/fd.ts";
+import { Fd, isOpen, standard } from "../os/fd.ts";
 import {
   open,
   openNull,
@@ -82,7 +82,6 @@ export function serve(sys: Sys, options: ServeOptions, fail: (reason: string) =>
 function runDaemon(sys: Sys, options: ServeOptions): number {
   using owned = new DisposableStack();
   setProcessName(sys, "pfd");
-  fillStandard(sys);
   // What we inherited is not ours to hand on, and must not be held open by our jobs.
   check(sys.close_range(SYS_close_range, 3, 0xffff_ffff, CLOSE_RANGE_CLOEXEC), "close_range");
   const ready = options.readyFd === undefined ? undefined : ownReadyFd(sys, options.readyFd, owned);
@@ -129,7 +128,6 @@ function tryWrite(sys: Sys, fd: Fd, words: string): void {
 
 /** Launches a daemon in the background. @returns 0 when it answers; else it has said why not. */
 function daemonize(sys: Sys, options: ServeOptions, fail: (reason: string) => number): number {
-  fillStandard(sys);
   const { readEnd, writeEnd } = openPipe(sys);
   using answer = readEnd;
   inheritHeap(sys);

@@ -3,14 +3,7 @@
  * on loan for one call; a plain number is nobody's yet.
  */
 import { errno } from "../../ffi/errno.ts";
-import {
-  AT_FDCWD,
-  F_DUPFD_CLOEXEC,
-  F_GETFD,
-  O_CLOEXEC,
-  O_RDWR,
-} from "../../ffi/linux/constants.ts";
-import { cString } from "../../ffi/memory.ts";
+import { F_DUPFD_CLOEXEC, F_GETFD, FD_CLOEXEC } from "../../ffi/linux/constants.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { assert } from "../base/assert.ts";
 import { check } from "./errors.ts";
@@ -82,16 +75,14 @@ export function isOpen(sys: Sys, number: number): boolean {
 }
 
 /**
- * Puts /dev/null on those of 0, 1 and 2 that are closed, so that nothing we open lands there.
- * @returns the numbers that were closed.
+ * Those of 0, 1 and 2 that were closed when this process started. Bun opens /dev/null in their
+ * place before any script runs, close-on-exec, which nothing inherited can be.
  */
-export function fillStandard(sys: Sys): Set<number> {
+export function closedAtStart(sys: Sys): ReadonlySet<number> {
   const closed = new Set<number>();
   for (const number of [0, 1, 2]) {
-    if (isOpen(sys, number)) continue;
-    closed.add(number);
-    const opened = check(sys.openat(AT_FDCWD, cString("/dev/null"), O_RDWR | O_CLOEXEC, 0), "open");
-    assert(opened === number, "open takes the lowest free number");
+    const flags = sys.fcntl(number, F_GETFD, 0);
+    if (flags < 0 || (flags & FD_CLOEXEC) !== 0) closed.add(number);
   }
   return closed;
 }

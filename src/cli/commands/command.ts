@@ -14,6 +14,8 @@ export type Values = Readonly<Record<string, unknown>>;
 export interface Command {
   readonly summary: string;
   readonly options: Options;
+  /** What stands behind the options, in the help only. */
+  readonly operand?: { readonly name: string; readonly description: string };
   /** Lines to type, each with what it does; `name` is how the subcommand was called. */
   readonly examples: (name: string) => readonly (readonly [line: string, what: string])[];
   /** @returns the exit status. */

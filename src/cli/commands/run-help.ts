@@ -4,9 +4,12 @@ import type { Command } from "./command.ts";
 
 export const runHelp: Command = {
   summary:
-    "Run a command in the daemon with this terminal, these files, this directory and environment. " +
-    "Options end at the first word that is not one; all that follows is the command's",
+    "Run a command in the daemon, with this terminal, these files, this directory and environment",
   options: runOptions,
+  operand: {
+    name: "command",
+    description: "what to run, and its arguments: options end at the first word that is not one",
+  },
   examples: (name) => [
     [`${name} make -j8`, "hand it over and leave at once"],
     [`${name} -w sort < list`, "wait, and exit as it exited"],
