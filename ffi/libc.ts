@@ -4,17 +4,17 @@
  * A function is linked when it is first called, so that a client pays for the dozen calls it makes
  * and not for the daemon's seventy. The handle is never closed: the functions live in it.
  */
-import { dlopen, FFIType, type FFITypeOrString, type Pointer, read } from "bun:ffi";
+import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
 import type { Memory } from "./memory.ts";
-import { type Signature, type Sys, type SysName, signatures } from "./sys.ts";
+import { type Parameter, type Sys, type SysName, signatures, throughSyscall } from "./sys.ts";
 
 const library = "libc.so.6";
 
 type Value = number | Memory | null;
 type Call = (a?: Value, b?: Value, c?: Value, d?: Value, e?: Value, f?: Value) => number;
 
-function link(symbol: string, args: Signature["parameters"], returns: FFIType): Call {
-  const { symbols } = dlopen(library, { [symbol]: { args: args as FFITypeOrString[], returns } });
+function link(symbol: string, args: Parameter[], returns: FFIType): Call {
+  const { symbols } = dlopen(library, { [symbol]: { args, returns } });
   return symbols[symbol] as unknown as Call;
 }
 
@@ -57,9 +57,11 @@ const withErrno: readonly ((raw: Call) => Call)[] = [
   },
 ];
 
-function bindCall(name: SysName, { parameters, report, symbol }: Signature): Call {
-  const returns = report === "long" || symbol === "syscall" ? FFIType.i64_fast : FFIType.int;
-  const raw = link(symbol ?? name, parameters, returns);
+function bindCall(name: SysName): Call {
+  const [report, ...parameters] = signatures[name];
+  const isSyscall = throughSyscall.has(name);
+  const returns = report === "long" || isSyscall ? FFIType.i64_fast : FFIType.int;
+  const raw = link(isSyscall ? "syscall" : name, parameters, returns);
   if (report === "plain") return raw;
   if (report === "code") return (...values) => -raw(...values);
   errno(); // linked before it is first needed: linking makes system calls of its own
@@ -73,7 +75,7 @@ export function openLibc(): Sys {
   const sys: Record<string, Call> = {};
   for (const name in signatures) {
     sys[name] = (...values) => {
-      const linked = bindCall(name as SysName, signatures[name as SysName]);
+      const linked = bindCall(name as SysName);
       sys[name] = linked;
       return linked(...values);
     };

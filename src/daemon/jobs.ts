@@ -123,7 +123,7 @@ export class Jobs {
       },
       onFailed: (code, number, reason) => {
         context[Symbol.dispose]();
-        const words = `${job.name}: ${code === "lost" ? "the job was lost: " : ""}${reason}`;
+        const words = `${job.name}: ${code === "lost" ? "the job was lost: " : "cannot start: "}${reason}`;
         this.#refuse(job, { code, errno: number, reason: words });
       },
       onExit: (exit) => this.#exited(job, exit),

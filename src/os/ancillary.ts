@@ -8,7 +8,7 @@ import {
   SCM_RIGHTS,
   SOL_SOCKET,
 } from "../../ffi/linux/constants.ts";
-import { allocate, copyOf, type Memory } from "../../ffi/memory.ts";
+import { allocate, type Memory } from "../../ffi/memory.ts";
 import { cmsghdr, iovec, msghdr } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { kernelFdsMax } from "../base/limits.ts";
@@ -29,15 +29,14 @@ function controlSpace(fdCount: number): number {
 export function send(
   sys: Sys,
   socket: RawFd,
-  datagram: Uint8Array,
+  datagram: Memory,
   fds: readonly RawFd[],
   flags = 0,
 ): "sent" | "again" | "gone" {
   const header = allocate(msghdr.size);
   const vector = allocate(iovec.size);
-  const data = copyOf(datagram);
-  iovec.point(vector, "iov_base", data);
-  iovec.set(vector, "iov_len", data.length);
+  iovec.point(vector, "iov_base", datagram);
+  iovec.set(vector, "iov_len", datagram.length);
   msghdr.point(header, "msg_iov", vector);
   msghdr.set(header, "msg_iovlen", 1);
   if (fds.length > 0) {

@@ -19,7 +19,7 @@ import {
   SYS_close_range,
   X_OK,
 } from "../../ffi/linux/constants.ts";
-import { allocate, copyOf, cString } from "../../ffi/memory.ts";
+import { allocate, copyOf, cString, type Memory } from "../../ffi/memory.ts";
 import { statx } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { check, retry } from "./errors.ts";
@@ -29,6 +29,7 @@ import { Fd, own, type RawFd } from "./fd.ts";
 export type Path = string | Uint8Array;
 
 const decoder: TextDecoder = new TextDecoder();
+const encoder: TextEncoder = new TextEncoder();
 function shown(path: Path): string {
   return typeof path === "string" ? path : decoder.decode(path);
 }
@@ -94,9 +95,15 @@ function readStatus(sys: Sys, at: number, path: Path, flags: number): FileStatus
   };
 }
 
-export function exists(sys: Sys, path: Path): boolean {
-  return sys.faccessat(AT_FDCWD, cString(path), F_OK, 0) === 0;
+/** Whether something has this name. */
+export function exists(sys: Sys, path: string): boolean {
+  // Asked for many names in a row, so they share a buffer.
+  const { read, written } = encoder.encodeInto(path, nameBuffer);
+  if (read < path.length || written === nameBuffer.length) return false; // ENAMETOOLONG
+  nameBuffer[written] = 0;
+  return sys.faccessat(AT_FDCWD, nameBuffer, F_OK, 0) === 0;
 }
+const nameBuffer: Memory = allocate(4096);
 
 /** Whether we could execute `path`, relative to the directory `at`: 0, or the negated errno. */
 export function executeAccess(sys: Sys, at: RawFd, path: Path): number {
@@ -113,7 +120,7 @@ export function readToEnd(sys: Sys, fd: RawFd): Uint8Array<ArrayBuffer> {
       larger.set(buffer);
       buffer = larger;
     }
-    const room = buffer.from(size);
+    const room = size === 0 ? buffer : buffer.from(size);
     const count = check(
       retry(() => sys.read(fd, room, room.length)),
       "read",
@@ -141,7 +148,6 @@ export function writeAll(sys: Sys, fd: RawFd, bytes: Uint8Array): void {
   }
 }
 
-const encoder: TextEncoder = new TextEncoder();
 export function writeText(sys: Sys, fd: RawFd, text: string): void {
   writeAll(sys, fd, encoder.encode(text));
 }

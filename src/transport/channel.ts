@@ -3,7 +3,7 @@
  * and image all speak through this file.
  */
 import { MSG_DONTWAIT } from "../../ffi/linux/constants.ts";
-import { copyOf } from "../../ffi/memory.ts";
+import { allocate, copyOf } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { inlineBodyBytesMax } from "../base/limits.ts";
 import { type Datagram, Receiver, send } from "../os/ancillary.ts";
@@ -36,14 +36,14 @@ export function sendMessage(
     using file = createSealed(sys, body);
     const fdCount = fds.length + 1;
     const header = encodeHeader(message, body.length, { id, fdCount, bodyInMemfd: true });
-    return send(sys, socket, header, [file.raw, ...fds], flags);
+    return send(sys, socket, copyOf(header), [file.raw, ...fds], flags);
   }
   const header = encodeHeader(message, body.length, {
     id,
     fdCount: fds.length,
     bodyInMemfd: false,
   });
-  const datagram = new Uint8Array(headerSize + body.length);
+  const datagram = allocate(headerSize + body.length);
   datagram.set(header);
   datagram.set(body, headerSize);
   return send(sys, socket, datagram, fds, flags);
