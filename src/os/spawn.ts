@@ -58,9 +58,10 @@ export function trySpawn(sys: Sys, program: Program): number {
     const result = sys.posix_spawn_file_actions_adddup2(actions, source, number);
     check(result, "posix_spawn_file_actions_adddup2");
   }
-  const attributes = owned.adopt(spawnAttributes(sys), (memory) => {
+  const attributes = owned.adopt(initAttributes(sys), (memory) => {
     sys.posix_spawnattr_destroy(memory);
   });
+  setAttributes(sys, attributes);
   const pid = allocate(4);
   const before = program.umask === undefined ? undefined : sys.umask(program.umask);
   const result = sys.posix_spawn(
@@ -104,13 +105,17 @@ function fileActions(sys: Sys): Memory {
   return actions;
 }
 
-function spawnAttributes(sys: Sys): Memory {
+function initAttributes(sys: Sys): Memory {
   const attributes = allocate(spawnAttributesSize);
   check(sys.posix_spawnattr_init(attributes), "posix_spawnattr_init");
+  return attributes;
+}
+
+/** A process group of its own, default signal actions, an empty mask. */
+function setAttributes(sys: Sys, attributes: Memory): void {
   const flags = POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
   check(sys.posix_spawnattr_setflags(attributes, flags), "posix_spawnattr_setflags");
   check(sys.posix_spawnattr_setpgroup(attributes, 0), "posix_spawnattr_setpgroup");
   check(sys.posix_spawnattr_setsigdefault(attributes, allSignals()), "posix_spawnattr");
   check(sys.posix_spawnattr_setsigmask(attributes, allocate(sigsetSize)), "posix_spawnattr");
-  return attributes;
 }
