@@ -3,7 +3,7 @@ import { safeDestr } from "destr";
 import type { Sys } from "../../ffi/sys.ts";
 import { answerTimeoutMs } from "../base/limits.ts";
 import { tryOpenPidFd } from "../os/children.ts";
-import { waitReadable } from "../os/process.ts";
+import { waitReadable } from "../os/poll.ts";
 import type { Message } from "../protocol/messages.ts";
 import type { Daemon } from "./connect.ts";
 import { Conversation } from "./conversation.ts";

@@ -2,7 +2,7 @@
 import type { Sys } from "../../ffi/sys.ts";
 import { SystemError } from "../os/errors.ts";
 import type { RawFd } from "../os/fd.ts";
-import { waitReadable } from "../os/process.ts";
+import { waitReadable } from "../os/poll.ts";
 import { IncompatibleError } from "../protocol/decode.ts";
 import { type Message, protocolMajor } from "../protocol/messages.ts";
 import { ProtocolError } from "../protocol/wire.ts";

@@ -6,7 +6,8 @@ import type { Sys } from "../../ffi/sys.ts";
 import { answerTimeoutMs } from "../base/limits.ts";
 import { parseWaitStatus } from "../base/wait-status.ts";
 import type { Fd } from "../os/fd.ts";
-import { disableCoreFile, exitNow, waitReadable } from "../os/process.ts";
+import { waitReadable } from "../os/poll.ts";
+import { disableCoreFile, exitNow } from "../os/process.ts";
 import {
   blockSignals,
   openSignalFd,

@@ -30,18 +30,16 @@ import {
   replaceFd,
   writeText,
 } from "../os/files.ts";
+import { inheritHeap, isOneThreadEnvironment, oneThreadEnvironment } from "../os/one-thread.ts";
+import { waitReadable } from "../os/poll.ts";
 import {
   becomeSubreaper,
   exec,
   exitNow,
-  inheritHeap,
-  isOneThreadEnvironment,
-  oneThreadEnvironment,
   ownArguments,
   ownEnvironment,
   ownExecutable,
   setProcessName,
-  waitReadable,
 } from "../os/process.ts";
 import { Daemon, type DaemonSettings } from "./daemon.ts";
 import { openEndpoint } from "./endpoint.ts";

@@ -35,55 +35,10 @@ export function workingDirectory(sys: Sys): string | undefined {
   return new TextDecoder().decode(buffer.subarray(0, buffer.indexOf(0)));
 }
 
-/**
- * The settings with which JavaScriptCore runs on exactly one thread, read at start only.
- * One thread is what makes signal masks mean something and fork() safe.
- */
-const oneThreadSettings: readonly string[] = [
-  "BUN_JSC_useConcurrentGC=0",
-  "BUN_JSC_numberOfGCMarkers=1",
-  "BUN_JSC_useConcurrentJIT=0",
-  "BUN_JSC_useWarmUpMarkedBlocks=0",
-];
-
-/** An environment for a one-thread process of ours: the caller's without settings for Bun. */
-export function oneThreadEnvironment(env: StringList): StringList {
-  const kept = [...strings(env)].map(latin1).filter((entry) => !entry.startsWith("BUN_"));
-  return stringList(fromLatin1([...kept, ...oneThreadSettings].map((s) => `${s}\0`).join("")));
-}
-
-/** Whether `env` is what `oneThreadEnvironment` makes: the runtime has read it at start. */
-export function isOneThreadEnvironment(env: StringList): boolean {
-  const entries = new Set([...strings(env)].map(latin1));
-  return oneThreadSettings.every((setting) => entries.has(setting));
-}
-
-export function threadCount(sys: Sys): number {
-  const match = /^Threads:\s*(\d+)$/m.exec(latin1(readFile(sys, "/proc/self/status")));
-  return Number(match?.[1]);
-}
-
 /** Replaces this process by `path`. Returns only by throwing. */
 export function exec(sys: Sys, path: string, argv: StringList, env: StringList): never {
   const result = sys.execve(cString(path), stringPointers(argv), stringPointers(env));
   throw new SystemError("execve", -result, path);
-}
-
-/**
- * Lets a forked child inherit all of our memory: JavaScriptCore marks its heap MADV_DONTFORK (flag
- * `dc` in smaps), and a child without it dies at its first step. To be called before each fork,
- * since new parts of the heap are marked anew. See madvise(2), proc(5).
- */
-export function inheritHeap(sys: Sys): void {
-  let range: readonly [number, number] | undefined;
-  for (const line of latin1(readFile(sys, "/proc/self/smaps")).split("\n")) {
-    const head = /^([0-9a-f]+)-([0-9a-f]+) /.exec(line);
-    if (head) {
-      range = [Number.parseInt(head[1] ?? "", 16), Number.parseInt(head[2] ?? "", 16)];
-    } else if (range && /^VmFlags:.* dc( |$)/.test(line)) {
-      check(sys.madvise(range[0], range[1] - range[0], MADV_DOFORK), "madvise");
-    }
-  }
 }
 
 /** Orphans below us become our children, not init's. See prctl(2). */
@@ -103,20 +58,6 @@ export function disableCoreFile(sys: Sys): void {
   check(sys.getrlimit(RLIMIT_CORE, limit), "getrlimit");
   rlimit.set(limit, "rlim_cur", 0);
   check(sys.setrlimit(RLIMIT_CORE, limit), "setrlimit");
-}
-
-/** Waits until one of `fds` is readable or hung up. @returns those, none when time ran out. */
-export function waitReadable(sys: Sys, fds: readonly RawFd[], timeoutMs: number): RawFd[] {
-  const list = allocate(pollfd.size * fds.length);
-  for (const [index, fd] of fds.entries()) {
-    pollfd.set(list, "fd", fd, index * pollfd.size);
-    pollfd.set(list, "events", POLLIN, index * pollfd.size);
-  }
-  check(
-    retry(() => sys.poll(list, fds.length, timeoutMs)),
-    "poll",
-  );
-  return fds.filter((_, index) => pollfd.get(list, "revents", index * pollfd.size) !== 0);
 }
 
 /** Ends the process at once: none of the runtime's own endings, which would touch the terminal. */

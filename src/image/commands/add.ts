@@ -2,7 +2,7 @@
  * `add NUMBER…`: prints the exact sum of decimal numbers of any size. An argument that is not one
  * is complained about; then nothing is printed and the status is 1. The sum of nothing is 0.
  */
-import type { CommandResult } from "./table.ts";
+import type { CommandResult } from "./command.ts";
 
 /** Digits with an optional sign and an optional fraction, with a digit on one side of the point. */
 const decimalPattern = /^([+-]?)(\d*)(?:\.(\d*))?$/;

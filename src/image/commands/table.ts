@@ -6,16 +6,7 @@ import { reasonOf } from "../../os/errors.ts";
 import { type RawFd, standard } from "../../os/fd.ts";
 import { writeAll } from "../../os/files.ts";
 import { add } from "./add.ts";
-
-/** What a command prints and how it ends. Texts are latin1: one byte a character, as they came. */
-export interface CommandResult {
-  readonly output: string;
-  readonly complaints: string;
-  readonly status: number;
-}
-
-/** A command: its arguments as latin1 texts, so that any bytes pass through unharmed. */
-export type Command = (args: readonly string[]) => CommandResult;
+import type { Command } from "./command.ts";
 
 const commands: Readonly<Record<BuiltinName, Command>> = { add };
 

@@ -1,0 +1,51 @@
+/** Bun on exactly one thread, and a heap that a forked child may inherit. docs/fork-safety.md */
+import { MADV_DOFORK } from "../../ffi/linux/constants.ts";
+import type { Sys } from "../../ffi/sys.ts";
+import { fromLatin1, latin1, type StringList, stringList, strings } from "../base/strings.ts";
+import { check } from "./errors.ts";
+import { readFile } from "./files.ts";
+
+/**
+ * The settings with which JavaScriptCore runs on exactly one thread, read at start only.
+ * One thread is what makes signal masks mean something and fork() safe.
+ */
+const oneThreadSettings: readonly string[] = [
+  "BUN_JSC_useConcurrentGC=0",
+  "BUN_JSC_numberOfGCMarkers=1",
+  "BUN_JSC_useConcurrentJIT=0",
+  "BUN_JSC_useWarmUpMarkedBlocks=0",
+];
+
+/** An environment for a one-thread process of ours: the caller's without settings for Bun. */
+export function oneThreadEnvironment(env: StringList): StringList {
+  const kept = [...strings(env)].map(latin1).filter((entry) => !entry.startsWith("BUN_"));
+  return stringList(fromLatin1([...kept, ...oneThreadSettings].map((s) => `${s}\0`).join("")));
+}
+
+/** Whether `env` is what `oneThreadEnvironment` makes: the runtime has read it at start. */
+export function isOneThreadEnvironment(env: StringList): boolean {
+  const entries = new Set([...strings(env)].map(latin1));
+  return oneThreadSettings.every((setting) => entries.has(setting));
+}
+
+export function threadCount(sys: Sys): number {
+  const match = /^Threads:\s*(\d+)$/m.exec(latin1(readFile(sys, "/proc/self/status")));
+  return Number(match?.[1]);
+}
+
+/**
+ * Lets a forked child inherit all of our memory: JavaScriptCore marks its heap MADV_DONTFORK (flag
+ * `dc` in smaps), and a child without it dies at its first step. To be called before each fork,
+ * since new parts of the heap are marked anew. See madvise(2), proc(5).
+ */
+export function inheritHeap(sys: Sys): void {
+  let range: readonly [number, number] | undefined;
+  for (const line of latin1(readFile(sys, "/proc/self/smaps")).split("\n")) {
+    const head = /^([0-9a-f]+)-([0-9a-f]+) /.exec(line);
+    if (head) {
+      range = [Number.parseInt(head[1] ?? "", 16), Number.parseInt(head[2] ?? "", 16)];
+    } else if (range && /^VmFlags:.* dc( |$)/.test(line)) {
+      check(sys.madvise(range[0], range[1] - range[0], MADV_DOFORK), "madvise");
+    }
+  }
+}
