@@ -1,17 +1,10 @@
 /** What this process is: its exact arguments and environment, its directory, its runtime. */
-import {
-  MADV_DOFORK,
-  POLLIN,
-  PR_SET_CHILD_SUBREAPER,
-  PR_SET_NAME,
-  RLIMIT_CORE,
-} from "../../ffi/linux/constants.ts";
+import { PR_SET_CHILD_SUBREAPER, PR_SET_NAME, RLIMIT_CORE } from "../../ffi/linux/constants.ts";
 import { allocate, cString, type Memory } from "../../ffi/memory.ts";
-import { pollfd, rlimit } from "../../ffi/structs.ts";
+import { rlimit } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
-import { fromLatin1, latin1, type StringList, stringList, strings } from "../base/strings.ts";
-import { check, retry, SystemError } from "./errors.ts";
-import type { RawFd } from "./fd.ts";
+import { type StringList, stringList } from "../base/strings.ts";
+import { check, SystemError } from "./errors.ts";
 import { readFile } from "./files.ts";
 import { stringPointers } from "./spawn.ts";
 
