@@ -40,7 +40,6 @@ const table = {
   mkdirat: ["int", int, mem, int],
   unlinkat: ["int", int, mem, int],
   renameat: ["int", int, mem, int, mem],
-  readlinkat: ["long", int, mem, mem, long],
   flock: ["int", int, int],
   chdir: ["int", mem],
   fchdir: ["int", int],
@@ -70,7 +69,6 @@ const table = {
   inotify_add_watch: ["int", int, mem, int],
   // processes
   getpid: ["plain"],
-  getppid: ["plain"],
   geteuid: ["plain"],
   fork: ["int"],
   _exit: ["plain", int],

@@ -11,7 +11,6 @@ export const O_WRONLY = 0o1;
 export const O_RDWR = 0o2;
 export const O_CREAT = 0o100;
 export const O_APPEND = 0o2000;
-export const O_NONBLOCK = 0o4000;
 export const O_CLOEXEC = 0o2000000;
 export const O_PATH = 0o10000000;
 
@@ -25,7 +24,6 @@ export const X_OK = 1;
 export const F_DUPFD_CLOEXEC = 1030;
 export const F_GETFD = 1;
 export const F_SETFD = 2;
-export const F_GETFL = 3;
 export const F_ADD_SEALS = 1033;
 export const F_GET_SEALS = 1034;
 export const FD_CLOEXEC = 1;
@@ -44,14 +42,12 @@ export const STATX_BASIC_STATS = 0x7ff;
 
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;
-export const LOCK_UN = 8;
 
 export const AF_UNIX = 1;
 export const SOCK_SEQPACKET = 5;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOL_SOCKET = 1;
-export const SO_SNDBUF = 7;
 export const SO_PEERCRED = 17;
 export const SO_SNDTIMEO = 21;
 export const SCM_RIGHTS = 1;
@@ -67,8 +63,6 @@ export const EPOLL_CTL_MOD = 3;
 export const EPOLL_CLOEXEC = 0o2000000;
 export const EPOLLIN = 0x1;
 export const EPOLLOUT = 0x4;
-export const EPOLLERR = 0x8;
-export const EPOLLHUP = 0x10;
 export const POLLIN = 0x1;
 
 export const CLOCK_MONOTONIC = 1;
@@ -84,9 +78,7 @@ export const IN_MOVE_SELF = 0x800;
 
 export const SIG_BLOCK = 0;
 export const SIG_UNBLOCK = 1;
-export const SIG_SETMASK = 2;
 export const SIG_DFL = 0;
-export const SIG_IGN = 1;
 
 export const P_ALL = 0;
 export const P_PID = 1;
@@ -98,16 +90,12 @@ export const POSIX_SPAWN_SETPGROUP = 0x02;
 export const POSIX_SPAWN_SETSIGDEF = 0x04;
 export const POSIX_SPAWN_SETSIGMASK = 0x08;
 
-export const PR_SET_PDEATHSIG = 1;
 export const PR_SET_NAME = 15;
 export const PR_SET_CHILD_SUBREAPER = 36;
 export const RLIMIT_CORE = 4;
-export const RLIMIT_NOFILE = 7;
 export const MADV_DOFORK = 11;
-export const TCGETS = 0x5401;
 
 /** System calls without a wrapper in glibc 2.36; these numbers are common to all architectures. */
-export const SYS_pidfd_send_signal = 424;
 export const SYS_pidfd_open = 434;
 export const SYS_close_range = 436;
 export const CLOSE_RANGE_CLOEXEC = 4;

@@ -168,17 +168,6 @@ export function makePrivateDirectory(sys: Sys, path: string): void {
   if (result !== -errno.EEXIST) check(result, "mkdir", path);
 }
 
-/** The target of a symbolic link. */
-export function readLink(sys: Sys, path: string): string {
-  const buffer = allocate(4096);
-  const size = check(
-    sys.readlinkat(AT_FDCWD, cString(path), buffer, buffer.length),
-    "readlink",
-    path,
-  );
-  return decoder.decode(buffer.subarray(0, size));
-}
-
 /** Puts `replacement` where `number` is; the replacement stays open under its own number too. */
 export function replaceFd(sys: Sys, replacement: RawFd, number: number, flags = 0): void {
   check(

@@ -1,6 +1,6 @@
 /** The PID file: a lock held for life decides who is the daemon, not the number in the file. */
 import { errno } from "../../ffi/errno.ts";
-import { LOCK_EX, LOCK_NB, LOCK_UN, O_CREAT, O_RDONLY, O_RDWR } from "../../ffi/linux/constants.ts";
+import { LOCK_EX, LOCK_NB, O_CREAT, O_RDWR } from "../../ffi/linux/constants.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { check, retry } from "./errors.ts";
 import type { Fd, RawFd } from "./fd.ts";
@@ -57,15 +57,6 @@ export function tryLock(sys: Sys, fd: RawFd): boolean {
   if (result === -errno.EAGAIN) return false;
   check(result, "flock");
   return true;
-}
-
-/** A directory can be locked like a file: a lock that leaves nothing behind. */
-export function openDirectoryForLock(sys: Sys, path: string): Fd {
-  return open(sys, path, O_RDONLY);
-}
-
-export function unlock(sys: Sys, fd: RawFd): void {
-  check(sys.flock(fd, LOCK_UN), "flock");
 }
 
 function parsePid(bytes: Uint8Array): number | undefined {
