@@ -99,8 +99,14 @@ export class Daemon implements Disposable {
     poller.add(this.#signals.raw, () => this.#takeSignals());
     poller.add(endpoint.listener, () => this.#accept());
     poller.add(endpoint.nameWatch, () => this.#checkName());
-    this.#image.open();
     owned.move();
+  }
+
+  /** Starts the image; it inherits our standard error, so that must be the log by now. */
+  start(): void {
+    const { sys, log } = this.#loop;
+    log.info(`listening on ${this.#endpoint.socketPath} (pid ${sys.getpid()})`);
+    this.#image.open();
   }
 
   /** Nothing is left to be done. */

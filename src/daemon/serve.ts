@@ -92,9 +92,10 @@ function runDaemon(sys: Sys, options: ServeOptions): number {
   const endpoint = owned.use(openEndpoint(sys, options.socketPath, options.pidFile));
   becomeSubreaper(sys);
   const log = createLog(sys, options.logLevel);
-  if (logFd) replaceFd(sys, logFd.raw, standard.error);
   const daemon = owned.use(new Daemon(sys, log, endpoint, options));
-  log.info(`listening on ${options.socketPath} (pid ${sys.getpid()})`);
+  // Until here a failure is told to whoever started us; from here on the log has it.
+  if (logFd) replaceFd(sys, logFd.raw, standard.error);
+  daemon.start();
   if (ready) {
     using nothing = openNull(sys);
     replaceFd(sys, nothing.raw, standard.input);
