@@ -19,7 +19,7 @@ import type { Sys } from "../../ffi/sys.ts";
 import { launchTimeoutMs } from "../base/limits.ts";
 import { latin1, stringList } from "../base/strings.ts";
 import { logPathOf } from "../domain/discovery.ts";
-import { check, reasonOf } from "../os/errors.ts";
+import { check, reasonOf, SystemError } from "../os/errors.ts";
 import { Fd, isOpen, standard } from "../os/fd.ts";
 import {
   open,
@@ -73,7 +73,9 @@ export function serve(sys: Sys, options: ServeOptions, fail: (reason: string) =>
   try {
     return options.daemonize ? daemonize(sys, options, fail) : runDaemon(sys, options);
   } catch (error) {
-    return fail(reasonOf(error));
+    const reason = reasonOf(error);
+    if (!(error instanceof SystemError)) return fail(reason);
+    return fail(`cannot serve at ${options.socketPath}: ${reason}`);
   }
 }
 
@@ -85,11 +87,11 @@ function runDaemon(sys: Sys, options: ServeOptions): number {
   const ready = options.readyFd === undefined ? undefined : ownReadyFd(sys, options.readyFd, owned);
   const defaultLog = ready ? logPathOf(options.socketPath) : undefined;
   const logFile = options.logFile ?? defaultLog;
+  const endpoint = owned.use(openEndpoint(sys, options.socketPath, options.pidFile));
   const logFd =
     logFile === undefined
       ? undefined
       : owned.use(open(sys, logFile, O_WRONLY | O_APPEND | O_CREAT, 0o600));
-  const endpoint = owned.use(openEndpoint(sys, options.socketPath, options.pidFile));
   becomeSubreaper(sys);
   const log = createLog(sys, options.logLevel);
   const daemon = owned.use(new Daemon(sys, log, endpoint, options));
