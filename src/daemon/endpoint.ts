@@ -8,7 +8,7 @@
 import type { Sys } from "../../ffi/sys.ts";
 import { pidPathOf } from "../domain/discovery.ts";
 import type { Fd, RawFd } from "../os/fd.ts";
-import { removeFile, rename, statusOf } from "../os/files.ts";
+import { isFile, removeFile, removeFileIfPossible, rename, statusOf } from "../os/files.ts";
 import { acquirePidFile, PidFile } from "../os/lock.ts";
 import { listenAt } from "../os/socket.ts";
 import { openNameWatch } from "../os/watch.ts";
@@ -18,55 +18,55 @@ export class OccupiedError extends Error {
   override readonly name = "OccupiedError";
 }
 
+interface Parts {
+  readonly socketPath: string;
+  readonly identity: string;
+  readonly listener: Fd;
+  readonly watch: Fd;
+  readonly locks: DisposableStack;
+}
+
 /** A listening socket under its name, with its locks. Disposing takes all of it away. */
 export class Endpoint implements Disposable {
-  readonly socketPath: string;
   readonly #sys: Sys;
-  readonly #listener: Fd;
-  readonly #watch: Fd;
-  readonly #identity: string;
-  readonly #locks: DisposableStack;
+  readonly #parts: Parts;
   #isClosed = false;
 
-  constructor(
-    sys: Sys,
-    socketPath: string,
-    parts: { listener: Fd; watch: Fd; identity: string; locks: DisposableStack },
-  ) {
+  constructor(sys: Sys, parts: Parts) {
     this.#sys = sys;
-    this.socketPath = socketPath;
-    this.#listener = parts.listener;
-    this.#watch = parts.watch;
-    this.#identity = parts.identity;
-    this.#locks = parts.locks;
+    this.#parts = parts;
+  }
+
+  get socketPath(): string {
+    return this.#parts.socketPath;
   }
 
   get listener(): RawFd {
-    return this.#listener.raw;
+    return this.#parts.listener.raw;
   }
 
   /** Readable when the socket's name may have been lost. */
   get nameWatch(): RawFd {
-    return this.#watch.raw;
+    return this.#parts.watch.raw;
   }
 
   /** Whether the name still leads to our socket. */
   isInPlace(): boolean {
-    return statusOf(this.#sys, this.socketPath)?.identity === this.#identity;
+    return isFile(this.#sys, this.#parts.socketPath, this.#parts.identity);
   }
 
   /** Takes the name away, if it is still ours, and stops listening. The locks stay. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    if (this.isInPlace()) removeFile(this.#sys, this.socketPath);
-    this.#watch[Symbol.dispose]();
-    this.#listener[Symbol.dispose]();
+    if (this.isInPlace()) removeFileIfPossible(this.#sys, this.#parts.socketPath);
+    this.#parts.watch[Symbol.dispose]();
+    this.#parts.listener[Symbol.dispose]();
   }
 
   [Symbol.dispose](): void {
     this.close();
-    this.#locks.dispose();
+    this.#parts.locks.dispose();
   }
 }
 
@@ -93,11 +93,12 @@ export function openEndpoint(sys: Sys, socketPath: string, pidFile?: string): En
   }
   const temporary = `${socketPath}.${sys.getpid()}`;
   removeFile(sys, temporary); // an earlier process with our number may have died between the steps
+  owned.defer(() => removeFileIfPossible(sys, temporary));
   const listener = owned.use(listenAt(sys, temporary));
-  const unnamed = owned.adopt(temporary, (path) => removeFile(sys, path));
-  const identity = statusOf(sys, unnamed)?.identity ?? "";
+  const identity = statusOf(sys, temporary)?.identity ?? "";
   rename(sys, temporary, socketPath);
+  owned.defer(() => removeFileIfPossible(sys, socketPath));
   const watch = openNameWatch(sys, socketPath);
   owned.move();
-  return new Endpoint(sys, socketPath, { listener, watch, identity, locks });
+  return new Endpoint(sys, { socketPath, identity, listener, watch, locks });
 }

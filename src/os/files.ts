@@ -158,6 +158,20 @@ export function removeFile(sys: Sys, path: Path): void {
   if (result !== -errno.ENOENT) check(result, "unlink", shown(path));
 }
 
+/**
+ * Removes a name on the way out. That it cannot be removed is ignored: what stays behind is
+ * replaced by the next daemon, and an error thrown while cleaning up would hide the first one.
+ */
+export function removeFileIfPossible(sys: Sys, path: Path): void {
+  sys.unlinkat(AT_FDCWD, cString(path), 0);
+}
+
+/** Whether `path` names the file of `identity`; false when that cannot be told. */
+export function isFile(sys: Sys, path: Path, identity: string): boolean {
+  const result = readStatus(sys, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
+  return typeof result !== "number" && result.identity === identity;
+}
+
 export function rename(sys: Sys, from: string, to: string): void {
   check(sys.renameat(AT_FDCWD, cString(from), AT_FDCWD, cString(to)), "rename", to);
 }

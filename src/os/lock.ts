@@ -4,27 +4,39 @@ import { LOCK_EX, LOCK_NB, O_CREAT, O_RDWR } from "../../ffi/linux/constants.ts"
 import type { Sys } from "../../ffi/sys.ts";
 import { check, retry } from "./errors.ts";
 import type { Fd, RawFd } from "./fd.ts";
-import { open, readToEnd, removeFile, statusOf, statusOfFd, writeText } from "./files.ts";
+import {
+  isFile,
+  open,
+  readToEnd,
+  removeFileIfPossible,
+  statusOf,
+  statusOfFd,
+  writeText,
+} from "./files.ts";
 
 /** A locked PID file. Disposing removes it, then lets the lock go. */
 export class PidFile implements Disposable {
-  readonly path: string;
   readonly #sys: Sys;
+  readonly #path: string;
   readonly #file: Fd;
+  readonly #identity: string;
 
-  constructor(sys: Sys, path: string, file: Fd) {
+  constructor(sys: Sys, path: string, locked: { file: Fd; identity: string }) {
     this.#sys = sys;
-    this.path = path;
-    this.#file = file;
+    this.#path = path;
+    this.#file = locked.file;
+    this.#identity = locked.identity;
+  }
+
+  write(pid: number): void {
+    check(this.#sys.ftruncate(this.#file.raw, 0), "ftruncate", this.#path);
+    writeText(this.#sys, this.#file.raw, `${pid}\n`);
   }
 
   [Symbol.dispose](): void {
-    using _closedLast = this.#file;
-    const named = statusOf(this.#sys, this.path);
     // Somebody may have removed ours and made another; that one is not ours to remove.
-    if (named?.identity === statusOfFd(this.#sys, this.#file.raw).identity) {
-      removeFile(this.#sys, this.path);
-    }
+    if (isFile(this.#sys, this.#path, this.#identity)) removeFileIfPossible(this.#sys, this.#path);
+    this.#file[Symbol.dispose]();
   }
 }
 
@@ -43,11 +55,12 @@ export function acquirePidFile(sys: Sys, path: string): PidFile | Held {
     const file = owned.use(open(sys, path, O_RDWR | O_CREAT, 0o644));
     if (!tryLock(sys, file.raw)) return { heldBy: parsePid(readToEnd(sys, file.raw)) };
     // Between open and lock the holder may have removed the name: then ours locks nothing.
-    if (statusOf(sys, path)?.identity !== statusOfFd(sys, file.raw).identity) continue;
-    check(sys.ftruncate(file.raw, 0), "ftruncate", path);
-    writeText(sys, file.raw, `${sys.getpid()}\n`);
+    const { identity } = statusOfFd(sys, file.raw);
+    if (statusOf(sys, path)?.identity !== identity) continue;
+    const pidFile = owned.use(new PidFile(sys, path, { file: file.move(), identity }));
+    pidFile.write(sys.getpid());
     owned.move();
-    return new PidFile(sys, path, file);
+    return pidFile;
   }
 }
 
