@@ -8,12 +8,9 @@ import { dropStrings, latin1, strings } from "./base/strings.ts";
 import { exitCodes } from "./cli/exit-codes.ts";
 import { type Face, Output } from "./cli/output.ts";
 import { run } from "./cli/run.ts";
-import { isBuiltin } from "./domain/builtins.ts";
+import { imageName, imageSocketNumber, isBuiltin } from "./domain/builtins.ts";
 import { reasonOf } from "./os/errors.ts";
 import { exitNow, ownArguments } from "./os/process.ts";
-
-/** Where the daemon leaves its socket for an image. */
-const imageSocketNumber = 3;
 
 async function main(sys: Sys): Promise<void> {
   const words = ownArguments(sys);
@@ -34,7 +31,7 @@ async function main(sys: Sys): Promise<void> {
       return await showHelp(sys, output, "run");
     });
   }
-  if (face === "prefork" && first === "image") {
+  if (name === imageName) {
     const { runImage } = await import("./image/zygote.ts");
     exitNow(sys, runImage(sys, imageSocketNumber));
   }

@@ -14,6 +14,7 @@ import {
   sparesDefault,
 } from "../base/limits.ts";
 import { fromLatin1, stringList } from "../base/strings.ts";
+import { imageName, imageSocketNumber } from "../domain/builtins.ts";
 import type { ChildExit } from "../os/children.ts";
 import { reasonOf } from "../os/errors.ts";
 import { type Fd, type RawFd, standard } from "../os/fd.ts";
@@ -29,9 +30,6 @@ import { ProtocolError } from "../protocol/wire.ts";
 import { sendMessage } from "../transport/channel.ts";
 import type { Children } from "./children.ts";
 import type { Loop } from "./loop.ts";
-
-/** The descriptor on which an image finds its daemon. */
-const imageSocketNumber = 3;
 
 /** A command to be run in a spare, and who wants to know how that goes. */
 export interface WarmStart {
@@ -116,7 +114,7 @@ export class Image {
     const nothing = owned.use(openNull(sys));
     const pid = trySpawn(sys, {
       path: ownExecutable,
-      argv: stringList(fromLatin1(`prefork\0image\0${this.name}\0`)),
+      argv: stringList(fromLatin1(`${imageName}\0${this.name}\0`)),
       env: oneThreadEnvironment(ownEnvironment(sys)),
       descriptors: new Map([
         [0, nothing.raw],

@@ -1,3 +1,11 @@
+/** The built-in commands and the image that runs them: what the daemon and the image agree on. */
+
+/** The name by which the binary is called to be an image; its one argument names which. */
+export const imageName = "pfd-image";
+
+/** The descriptor at which an image finds the socket to its daemon. */
+export const imageSocketNumber = 3;
+
 /** The names of the commands that prefork brings along; image/commands/ has what they do. */
 export const builtinNames = ["add"] as const;
 export type BuiltinName = (typeof builtinNames)[number];

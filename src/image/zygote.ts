@@ -5,6 +5,7 @@
  */
 import { allocate, copyOf } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
+import { imageName } from "../domain/builtins.ts";
 import { tryReap } from "../os/children.ts";
 import { check, reasonOf, retry, SystemError } from "../os/errors.ts";
 import { Fd } from "../os/fd.ts";
@@ -20,7 +21,7 @@ import { runSpare } from "./spare.ts";
 export function runImage(sys: Sys, socketNumber: number): number {
   using daemon = new Fd(sys, socketNumber);
   const receiver = new MessageReceiver(sys);
-  setProcessName(sys, "pfd-image");
+  setProcessName(sys, imageName);
   const tell = (message: Message, fds: readonly Fd[] = []): void => {
     const raw = fds.map((fd) => fd.raw);
     sendMessage(sys, daemon.raw, { id: 0, message }, raw);
