@@ -1,5 +1,5 @@
 /** The jobs: from a request with its descriptors to a reaped child. Decisions are domain/job.ts's. */
-import { errno } from "../../ffi/errno.ts";
+import { errno, errnoText } from "../../ffi/errno.ts";
 import {
   environmentValue,
   fromLatin1,
@@ -272,6 +272,15 @@ export class Jobs {
   }
 }
 
+/** The system's trouble, not the program's. EBADF: a descriptor's number is over our own limit. */
+const systemTrouble: ReadonlySet<number> = new Set([
+  errno.EAGAIN,
+  errno.ENOMEM,
+  errno.EMFILE,
+  errno.ENFILE,
+  errno.EBADF,
+]);
+
 /** After these the search in PATH goes on, as in execvp(3). */
 const continuesSearch: ReadonlySet<number> = new Set([errno.ENOENT, errno.ENOTDIR, errno.EACCES]);
 
@@ -293,7 +302,9 @@ function refusalOf(name: string, number: number): Refused {
     const what = isPath(new TextEncoder().encode(name)) ? "no such file" : "command not found";
     return { ...refused, code: "notFound", reason: `${name}: ${what}` };
   }
-  const { message } = new SystemError("exec", number);
-  const reason = `${name}: cannot be executed: ${message.slice("exec: ".length)}`;
-  return { ...refused, code: "notExecutable", reason };
+  const why = errnoText(number);
+  if (systemTrouble.has(number)) {
+    return { ...refused, code: "failed", reason: `${name}: cannot be started: ${why}` };
+  }
+  return { ...refused, code: "notExecutable", reason: `${name}: cannot be executed: ${why}` };
 }
