@@ -8,7 +8,9 @@ import { join } from "node:path";
 const root = import.meta.dir;
 
 // ES modules with splitting: a client loads the chunk of the client and not that of the daemon. The
-// binary must not read .env or bunfig.toml of the directory it happens to run in.
+// binary must not read .env or bunfig.toml of the directory it happens to run in. With any option for
+// the runtime baked in, Bun 1.4.5 also starts where the working directory has no path any more
+// (deleted, or longer than PATH_MAX), which it refuses otherwise; we never install packages anyway.
 const compileFlags = [
   "--compile",
   "--minify",
@@ -17,6 +19,7 @@ const compileFlags = [
   "--splitting",
   "--no-compile-autoload-dotenv",
   "--no-compile-autoload-bunfig",
+  "--compile-exec-argv=--no-install",
 ] as const;
 
 if (import.meta.main) build();

@@ -17,7 +17,7 @@ interface Watched {
   readonly onExit: (exit: ChildExit) => void;
 }
 
-export class Children {
+export class Children implements Disposable {
   readonly #loop: Loop;
   readonly #watched = new Map<number, Watched>();
   /** A watched child that had ended stood before the orphans: look again when it is reaped. */
@@ -56,6 +56,15 @@ export class Children {
       tryReap(this.#loop.sys, pid, { wait: false });
       this.#loop.log.debug(`reaped the orphan ${pid}`);
     }
+  }
+
+  /** Stops watching; the children go on. */
+  [Symbol.dispose](): void {
+    for (const { pidFd } of this.#watched.values()) {
+      this.#loop.poller.remove(pidFd.raw);
+      pidFd[Symbol.dispose]();
+    }
+    this.#watched.clear();
   }
 
   #reap(pid: number): void {

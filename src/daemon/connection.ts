@@ -44,6 +44,7 @@ export class Connection {
       if (writable) this.#flush();
       if (readable && !this.#isClosed) this.#receive();
     });
+    owned.defer(() => loop.poller.remove(socket.raw));
     this.#deadline = loop.timers.after(requestTimeoutMs, () => {
       loop.log.warn(`closing the client ${this.peer.pid}: it sent no request`);
       this.close();
@@ -111,9 +112,7 @@ export class Connection {
 
   #flush(): void {
     while (this.#replies[0]) {
-      const outcome = sendMessage(this.#loop.sys, this.#socket.raw, this.#replies[0], [], {
-        wait: false,
-      });
+      const outcome = this.#send(this.#replies[0]);
       if (outcome === "gone") return this.close();
       if (outcome === "again") {
         this.#watchForRoom(true);
@@ -123,6 +122,17 @@ export class Connection {
     }
     if (this.#isEnding) return this.close();
     this.#watchForRoom(false);
+  }
+
+  /** A peer that cannot be told is hung up on, so that it does not wait for ever. */
+  #send(reply: Envelope): "sent" | "again" | "gone" {
+    try {
+      return sendMessage(this.#loop.sys, this.#socket.raw, reply, [], { wait: false });
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      this.#loop.log.error(`cannot answer the client ${this.peer.pid}: ${error.message}`);
+      return "gone";
+    }
   }
 
   #watchForRoom(writable: boolean): void {

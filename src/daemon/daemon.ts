@@ -162,11 +162,12 @@ export class Daemon implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const connection of [...this.#connections]) connection.close();
+    using _loop = this.#loop;
+    using _signals = this.#signals;
+    using _children = this.#children;
+    using _image = this.#image;
     this.#stopListening();
-    this.#image.close();
-    this.#signals[Symbol.dispose]();
-    this.#loop[Symbol.dispose]();
+    for (const connection of [...this.#connections]) connection.close();
   }
 
   #takeSignals(): void {

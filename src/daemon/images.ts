@@ -16,7 +16,7 @@ import {
 import { fromLatin1, stringList } from "../base/strings.ts";
 import { imageName, imageSocketNumber } from "../domain/builtins.ts";
 import type { ChildExit } from "../os/children.ts";
-import { reasonOf } from "../os/errors.ts";
+import { reasonOf, SystemError } from "../os/errors.ts";
 import { type Fd, type RawFd, standard } from "../os/fd.ts";
 import { openNull } from "../os/files.ts";
 import { oneThreadEnvironment } from "../os/one-thread.ts";
@@ -47,14 +47,15 @@ export interface WarmStart {
 
 interface Spare {
   readonly pid: number;
-  readonly socket: Fd;
+  /** Until it has said `started`, or is given up. */
+  socket: Fd | undefined;
   start: WarmStart | undefined;
   isStarted: boolean;
 }
 
 type ImageState = "starting" | "ready" | "down";
 
-export class Image {
+export class Image implements Disposable {
   readonly name: string;
   readonly #loop: Loop;
   readonly #children: Children;
@@ -69,6 +70,8 @@ export class Image {
   #isStopping = false;
   #served = 0;
   readonly #idle: Spare[] = [];
+  /** Those that have been given a job and have not said `started` yet. */
+  readonly #assigned = new Set<Spare>();
   readonly #queue: WarmStart[] = [];
 
   constructor(loop: Loop, children: Children, name: string) {
@@ -103,6 +106,13 @@ export class Image {
     this.#isStopping = true;
     this.#restart?.cancel();
     this.#retire();
+  }
+
+  /** Closes everything, also what jobs about to start are waiting for. */
+  [Symbol.dispose](): void {
+    this.close();
+    for (const spare of this.#assigned) this.#hangUp(spare);
+    this.#assigned.clear();
   }
 
   #spawn(): void {
@@ -186,25 +196,37 @@ export class Image {
 
   /** Brings waiting commands and idle spares together, and asks for as many forks as are missing. */
   #assign(): void {
-    while (this.#queue.length > 0) {
+    for (let start = this.#queue[0]; start; start = this.#queue[0]) {
       const spare = this.#idle.shift();
       if (!spare) break;
-      const start = this.#queue[0] as WarmStart;
-      const message = { id: start.id, message: start.request };
-      const outcome = sendMessage(this.#loop.sys, spare.socket.raw, message, start.fds, {
-        wait: false,
-      });
-      // It has just died; its pidfd will say so.
-      if (outcome !== "sent") continue;
-      this.#queue.shift();
-      spare.start = start;
+      if (this.#handOver(start, spare)) this.#queue.shift();
     }
     this.#requestForks(this.#queue.length);
+    if (this.#idle.length >= sparesDefault) return;
     // The job just handed over needs the processor more than its successor does.
     this.#refill ??= this.#loop.timers.after(refillDelayMs, () => {
       this.#refill = undefined;
       this.#requestForks(this.#queue.length + sparesDefault);
     });
+  }
+
+  /** @returns whether `start` is settled; else `spare` has just died, as its pidfd will tell. */
+  #handOver(start: WarmStart, spare: Spare): boolean {
+    const { sys } = this.#loop;
+    const run = { id: start.id, message: start.request };
+    try {
+      if (!spare.socket) return false;
+      if (sendMessage(sys, spare.socket.raw, run, start.fds, { wait: false }) !== "sent")
+        return false;
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      this.#idle.push(spare);
+      start.onFailed("failed", error.errno, error.message);
+      return true;
+    }
+    spare.start = start;
+    this.#assigned.add(spare);
+    return true;
   }
 
   /** Asks for forks until `wanted` spares are idle or on their way. */
@@ -230,14 +252,12 @@ export class Image {
   }
 
   #receiveFrom(spare: Spare): void {
+    if (!spare.socket) return;
     try {
       const received = this.#loop.receiver.receive(spare.socket.raw, { wait: false });
       if (received === "again") return;
-      if (received === "gone") {
-        // It has ended or is about to; how, its pidfd will tell.
-        this.#loop.poller.remove(spare.socket.raw);
-        return;
-      }
+      // It has ended or is about to; how, its pidfd will tell.
+      if (received === "gone") return this.#hangUp(spare);
       using owned = received;
       const { message } = owned;
       if (message.type === "started") this.#started(spare);
@@ -250,15 +270,23 @@ export class Image {
   }
 
   #started(spare: Spare): void {
+    this.#assigned.delete(spare);
     spare.isStarted = true;
     this.#served += 1;
+    this.#hangUp(spare);
+    spare.start?.onStarted(spare.pid);
+  }
+
+  #hangUp(spare: Spare): void {
+    if (!spare.socket) return;
     this.#loop.poller.remove(spare.socket.raw);
     spare.socket[Symbol.dispose]();
-    spare.start?.onStarted(spare.pid);
+    spare.socket = undefined;
   }
 
   #failed(spare: Spare, outcome: "failed" | "lost", errno: number, reason: string): void {
     const { start } = spare;
+    this.#assigned.delete(spare);
     spare.start = undefined;
     start?.onFailed(outcome, errno, reason);
   }
@@ -273,8 +301,7 @@ export class Image {
       this.#requestForks(this.#queue.length + sparesDefault);
       return;
     }
-    this.#loop.poller.remove(spare.socket.raw);
-    spare.socket[Symbol.dispose]();
+    this.#hangUp(spare);
     const index = this.#idle.indexOf(spare);
     if (index >= 0) {
       this.#idle.splice(index, 1);
@@ -319,8 +346,9 @@ export class Image {
       this.#socket[Symbol.dispose]();
       this.#socket = undefined;
     }
-    for (const { pid } of this.#idle.splice(0)) {
-      trySignal(this.#loop.sys, pid, signalNumbers.SIGKILL);
+    for (const spare of this.#idle.splice(0)) {
+      trySignal(this.#loop.sys, spare.pid, signalNumbers.SIGKILL);
+      this.#hangUp(spare);
     }
     for (const start of this.#queue.splice(0)) start.onUnavailable();
   }

@@ -18,7 +18,9 @@ export class Loop implements Disposable {
     this.sys = sys;
     this.log = log;
     this.nowMs = nowMs;
-    this.poller = owned.use(new Poller(sys));
+    this.poller = owned.use(
+      new Poller(sys, (error) => log.error(`a system call failed, going on: ${error.message}`)),
+    );
     this.timers = owned.use(new Timers(sys, nowMs));
     this.receiver = new MessageReceiver(sys);
     this.poller.add(this.timers.raw, () => this.timers.expire());

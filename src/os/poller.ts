@@ -11,7 +11,7 @@ import {
 import { allocate, type Memory } from "../../ffi/memory.ts";
 import { epollEvent } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
-import { check } from "./errors.ts";
+import { check, SystemError } from "./errors.ts";
 import { type Fd, own, type RawFd } from "./fd.ts";
 
 const batchSize = 64;
@@ -33,9 +33,12 @@ export class Poller implements Disposable {
   readonly #handlers = new Map<number, Handler>();
   readonly #tokens = new Map<RawFd, number>();
   #nextToken = 1;
+  readonly #onFailure: (error: SystemError) => void;
 
-  constructor(sys: Sys) {
+  /** `onFailure` hears of system calls that failed in a handler: the others go on. */
+  constructor(sys: Sys, onFailure: (error: SystemError) => void) {
     this.#sys = sys;
+    this.#onFailure = onFailure;
     this.#epoll = own(sys, sys.epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
   }
 
@@ -58,7 +61,9 @@ export class Poller implements Disposable {
     if (token === undefined) return;
     this.#tokens.delete(fd);
     this.#handlers.delete(token);
-    this.#control(EPOLL_CTL_DEL, fd, 0, 0);
+    // Ignoring a failure: the descriptor is about to be closed, which removes it as well, and an
+    // event that comes all the same finds no handler.
+    this.#sys.epoll_ctl(this.#epoll.raw, EPOLL_CTL_DEL, fd, null);
   }
 
   /** Waits for `timeoutMs` at most (-1: for ever) and calls the handlers of what is ready. */
@@ -76,10 +81,16 @@ export class Poller implements Disposable {
     }
     for (const { token, events } of ready) {
       // A handler before this one may have removed it.
-      this.#handlers.get(token)?.({
-        writable: (events & EPOLLOUT) !== 0,
-        readable: (events & ~EPOLLOUT) !== 0,
-      });
+      const handler = this.#handlers.get(token);
+      try {
+        handler?.({
+          writable: (events & EPOLLOUT) !== 0,
+          readable: (events & ~EPOLLOUT) !== 0,
+        });
+      } catch (error) {
+        if (!(error instanceof SystemError)) throw error;
+        this.#onFailure(error);
+      }
     }
   }
 
