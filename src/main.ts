@@ -8,32 +8,35 @@ import { dropStrings, latin1, strings } from "./base/strings.ts";
 import { exitCodes } from "./cli/exit-codes.ts";
 import { type Face, Output } from "./cli/output.ts";
 import { run } from "./cli/run.ts";
+import { holdSignals } from "./client/signals.ts";
 import { imageName, imageSocketNumber, isBuiltin } from "./domain/builtins.ts";
 import { reasonOf } from "./os/errors.ts";
 import { exitNow, ownArguments } from "./os/process.ts";
 
 async function main(sys: Sys): Promise<void> {
-  const words = ownArguments(sys);
-  const [called = "", first] = firstTwo();
+  const called = process.argv0;
   const name = called.slice(called.lastIndexOf("/") + 1);
   const face = faces.get(name) ?? "prefork";
-  const output = new Output(sys, face);
+  const first = process.argv[2]; // behind the runtime's name and the script's
+  const isRun = face === "pfc" || (face === "prefork" && first === "run" && !isBuiltin(name));
+  if (isRun) holdSignals(sys);
 
+  const output = new Output(sys, face);
   if (isBuiltin(name)) {
     const { runCommand } = await import("./image/commands/table.ts");
-    const args = [...strings(dropStrings(words, 1))].map(latin1);
+    const args = [...strings(dropStrings(ownArguments(sys), 1))].map(latin1);
     exitNow(sys, runCommand(sys, name, args));
-  }
-  if (face === "pfc" || (face === "prefork" && first === "run")) {
-    const own = face === "pfc" ? 1 : 2;
-    await run(sys, output.for("run"), dropStrings(words, own), async () => {
-      const { showHelp } = await import("./cli/main.ts");
-      return await showHelp(sys, output, "run");
-    });
   }
   if (name === imageName) {
     const { runImage } = await import("./image/zygote.ts");
     exitNow(sys, runImage(sys, imageSocketNumber));
+  }
+  if (isRun) {
+    const words = dropStrings(ownArguments(sys), face === "pfc" ? 1 : 2);
+    await run(sys, output.for("run"), words, async () => {
+      const { showHelp } = await import("./cli/main.ts");
+      return await showHelp(sys, output, "run");
+    });
   }
   const cli = await import("./cli/main.ts");
   const rest = process.argv.slice(2);
@@ -42,12 +45,6 @@ async function main(sys: Sys): Promise<void> {
       ? await cli.runSubcommand(sys, output, "serve", rest)
       : await cli.main(sys, output, rest);
   exitNow(sys, status);
-
-  function firstTwo(): string[] {
-    const texts: string[] = [];
-    for (const word of strings(words)) if (texts.push(latin1(word)) === 2) break;
-    return texts;
-  }
 }
 
 const faces: ReadonlyMap<string, Face> = new Map([

@@ -9,6 +9,7 @@ import { connectFirst, type Daemon } from "../client/connect.ts";
 import { ClientError } from "../client/errors.ts";
 import { connectOrLaunch } from "../client/launch.ts";
 import { endAs, runJob } from "../client/run.ts";
+import { releaseSignals } from "../client/signals.ts";
 import {
   candidates,
   creationCandidate,
@@ -32,7 +33,7 @@ import { discoveryRequest, reachDaemon, surroundings } from "./place.ts";
 
 /**
  * Runs a job as `words` (what stands behind `run` or `pfc`) ask for. The process ends here.
- * `showHelp` loads what the help needs.
+ * `showHelp` loads what the help needs. Signals are held by now, see client/signals.ts.
  */
 export async function run(
   sys: Sys,
@@ -42,6 +43,7 @@ export async function run(
 ): Promise<never> {
   try {
     const reading = readOptions(decodeWords(words), runOptions);
+    if (!reading.flags.has("wait")) releaseSignals(sys);
     if (reading.flags.has("help")) exitNow(sys, await showHelp());
     const argv = dropStrings(words, reading.wordCount);
     if (argv.count === 0) throw new UsageError("no command was given");

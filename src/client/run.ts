@@ -5,45 +5,15 @@
 import type { Sys } from "../../ffi/sys.ts";
 import { answerTimeoutMs } from "../base/limits.ts";
 import { parseWaitStatus } from "../base/wait-status.ts";
-import type { Fd } from "../os/fd.ts";
 import { waitReadable } from "../os/poll.ts";
 import { disableCoreFile, exitNow } from "../os/process.ts";
-import {
-  blockSignals,
-  openSignalFd,
-  readSignal,
-  resetSignal,
-  type SignalName,
-  signalNumbers,
-  trySignal,
-  unblockSignal,
-} from "../os/signals.ts";
+import { readSignal, resetSignal, signalNumbers, trySignal } from "../os/signals.ts";
 import type { Refusal, RefusalCode } from "../protocol/messages.ts";
 import { type Caller, capture, type JobOptions } from "./capture.ts";
 import type { Daemon } from "./connect.ts";
 import { Conversation } from "./conversation.ts";
 import { ClientError } from "./errors.ts";
-
-/** What a waiting client passes on to its job instead of acting on it. */
-const relayed: readonly SignalName[] = [
-  "SIGHUP",
-  "SIGINT",
-  "SIGQUIT",
-  "SIGTERM",
-  "SIGUSR1",
-  "SIGUSR2",
-  "SIGWINCH",
-  "SIGCONT",
-  "SIGTSTP",
-  "SIGTTIN",
-  "SIGTTOU",
-];
-/** Of these, the ones that stop the client too, so that the shell gets its prompt. */
-const stopping: ReadonlySet<number> = new Set([
-  signalNumbers.SIGTSTP,
-  signalNumbers.SIGTTIN,
-  signalNumbers.SIGTTOU,
-]);
+import { openHeldSignals, stopping } from "./signals.ts";
 
 const statusOfRefusal: Readonly<Partial<Record<RefusalCode, number>>> = {
   notFound: 127,
@@ -58,8 +28,7 @@ export type Ending =
 /** Runs one job in `daemon`. Consumes its socket. @throws ClientError when prefork failed. */
 export function runJob(sys: Sys, daemon: Daemon, caller: Caller, options: JobOptions): Ending {
   using socket = daemon.socket;
-  // From here on a signal waits until the job is there to get it.
-  using signalFd = options.wait ? blockRelayed(sys) : undefined;
+  using signalFd = options.wait ? openHeldSignals(sys) : undefined;
   const signals = signalFd?.raw;
   const conversation = new Conversation(sys, daemon, socket.raw);
   {
@@ -96,15 +65,10 @@ export function endAs(sys: Sys, ending: Ending): never {
   disableCoreFile(sys); // the job has left one, if any
   if (signal !== signalNumbers.SIGKILL && signal !== signalNumbers.SIGSTOP) {
     resetSignal(sys, signal);
-    unblockSignal(sys, signal);
+    unblockSignals(sys, [signal]);
   }
   trySignal(sys, sys.getpid(), signal);
   exitNow(sys, 128 + signal); // a signal whose default is not to end the process
-}
-
-function blockRelayed(sys: Sys): Fd {
-  blockSignals(sys, relayed);
-  return openSignalFd(sys, relayed);
 }
 
 function refusalError({ code, reason }: Refusal): ClientError {

@@ -106,7 +106,14 @@ function runDaemon(sys: Sys, options: ServeOptions): number {
     tryWrite(sys, ready, readyWord);
     ready[Symbol.dispose]();
   }
-  while (!daemon.isFinished) daemon.turn();
+  try {
+    while (!daemon.isFinished) daemon.turn();
+  } catch (error) {
+    // A mistake of our own. The jobs go on; waiting clients see that the daemon is gone.
+    log.error(`internal error: ${reasonOf(error)}`);
+    log.debug(error instanceof Error ? error.stack : error);
+    return 1;
+  }
   log.info("stopped");
   // A log that outlives its daemon is one that somebody needs to read; this one is not.
   if (options.logFile === undefined && defaultLog) removeFile(sys, defaultLog);

@@ -35,15 +35,11 @@ export function signalName(number: number): string {
   return nameByNumber.get(number) ?? `signal ${number}`;
 }
 
-/** A sigset_t of the named signals. */
-export function signalSet(names: readonly SignalName[]): Memory {
-  return setOf(names.map((name) => signalNumbers[name]));
-}
-
-function setOf(numbers: readonly number[]): Memory {
+/** A sigset_t of some signals, by name or number. */
+export function signalSet(signals: readonly (SignalName | number)[]): Memory {
   const set = allocate(sigsetSize);
-  for (const number of numbers) {
-    const bit = number - 1;
+  for (const signal of signals) {
+    const bit = (typeof signal === "number" ? signal : signalNumbers[signal]) - 1;
     set[bit >> 3] = (set[bit >> 3] ?? 0) | (1 << (bit & 7));
   }
   return set;
@@ -60,8 +56,8 @@ export function blockSignals(sys: Sys, names: readonly SignalName[]): void {
   check(sys.sigprocmask(SIG_BLOCK, signalSet(names), null), "sigprocmask");
 }
 
-export function unblockSignal(sys: Sys, number: number): void {
-  check(sys.sigprocmask(SIG_UNBLOCK, setOf([number]), null), "sigprocmask");
+export function unblockSignals(sys: Sys, signals: readonly (SignalName | number)[]): void {
+  check(sys.sigprocmask(SIG_UNBLOCK, signalSet(signals), null), "sigprocmask");
 }
 
 /** Gives one signal its default action. SIGKILL and SIGSTOP always have it: EINVAL. */
