@@ -7,7 +7,13 @@ import { answerTimeoutMs } from "../base/limits.ts";
 import { parseWaitStatus } from "../base/wait-status.ts";
 import { waitReadable } from "../os/poll.ts";
 import { disableCoreFile, exitNow } from "../os/process.ts";
-import { readSignal, resetSignal, signalNumbers, trySignal } from "../os/signals.ts";
+import {
+  readSignal,
+  resetSignal,
+  signalNumbers,
+  trySignal,
+  unblockSignals,
+} from "../os/signals.ts";
 import type { Refusal, RefusalCode } from "../protocol/messages.ts";
 import { type Caller, capture, type JobOptions } from "./capture.ts";
 import type { Daemon } from "./connect.ts";
