@@ -6,7 +6,7 @@
  */
 import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
 import type { Memory } from "./memory.ts";
-import { type Parameter, type Sys, type SysName, signatures, throughSyscall } from "./sys.ts";
+import { type Parameter, type Sys, type SysName, signatures, symbols } from "./sys.ts";
 
 const library = "libc.so.6";
 
@@ -14,8 +14,8 @@ type Value = number | Memory | null;
 type Call = (a?: Value, b?: Value, c?: Value, d?: Value, e?: Value, f?: Value) => number;
 
 function link(symbol: string, args: Parameter[], returns: FFIType): Call {
-  const { symbols } = dlopen(library, { [symbol]: { args, returns } });
-  return symbols[symbol] as unknown as Call;
+  const opened = dlopen(library, { [symbol]: { args, returns } });
+  return opened.symbols[symbol] as unknown as Call;
 }
 
 /** Where this thread's errno lives. prefork calls libc from the main thread only. */
@@ -59,9 +59,8 @@ const withErrno: readonly ((raw: Call) => Call)[] = [
 
 function bindCall(name: SysName): Call {
   const [report, ...parameters] = signatures[name];
-  const isSyscall = throughSyscall.has(name);
-  const returns = report === "long" || isSyscall ? FFIType.i64_fast : FFIType.int;
-  const raw = link(isSyscall ? "syscall" : name, parameters, returns);
+  const returns = report === "long" ? FFIType.i64_fast : FFIType.int;
+  const raw = link(symbols.get(name) ?? name, parameters, returns);
   if (report === "plain") return raw;
   if (report === "code") return (...values) => -raw(...values);
   errno(); // linked before it is first needed: linking makes system calls of its own

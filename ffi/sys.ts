@@ -31,7 +31,7 @@ const table = {
   openat: ["int", int, mem, int, int],
   fcntl: ["int", int, int, long],
   dup3: ["int", int, int, int],
-  close_range: ["int", long, long, long, long],
+  close_range: ["long", long, long, long, long],
   pipe2: ["int", mem, int],
   memfd_create: ["int", mem, int],
   ftruncate: ["int", int, long],
@@ -76,10 +76,11 @@ const table = {
   setsid: ["int"],
   setpgid: ["int", int, int],
   kill: ["int", int, int],
-  pidfd_open: ["int", long, long, long],
+  pidfd_open: ["long", long, long, long],
   wait4: ["int", int, mem, int, mem],
   waitid: ["int", int, int, mem, int],
   prctl: ["int", int, long, long, long, long],
+  prctl_name: ["int", int, mem],
   getrlimit: ["int", int, mem],
   setrlimit: ["int", int, mem],
   madvise: ["int", long, long, int],
@@ -102,8 +103,14 @@ const table = {
 export type SysName = keyof typeof table;
 export const signatures: Readonly<Record<SysName, readonly [Report, ...Parameter[]]>> = table;
 
-/** Calls for which glibc 2.36 has no function go through syscall(2); the number comes first. */
-export const throughSyscall: ReadonlySet<string> = new Set<SysName>(["close_range", "pidfd_open"]);
+/** The libc function behind an entry, where it is not the entry's own name. */
+export const symbols: ReadonlyMap<SysName, string> = new Map<SysName, string>([
+  // glibc 2.36 has no function for these: the number of the system call comes first.
+  ["close_range", "syscall"],
+  ["pidfd_open", "syscall"],
+  // One function, and an argument that is a number or a pointer.
+  ["prctl_name", "prctl"],
+]);
 
 type Value<P> = P extends "ptr" ? Memory | null : number;
 type Values<S> = S extends readonly [Report, ...infer P]

@@ -81,7 +81,7 @@ export function readOptions(words: readonly string[], options: Options): Reading
   const values = new Map<string, string[]>();
   let at = 0;
   const setOption = (shown: string, name: string, inlineValue: string | undefined): void => {
-    const option = options[name];
+    const option = Object.hasOwn(options, name) ? options[name] : undefined;
     if (!option) throw new UsageError(`unknown option '${shown}'`);
     if (option.type === "boolean") {
       if (inlineValue !== undefined) throw new UsageError(`option '${shown}' takes no value`);

@@ -102,5 +102,7 @@ function flawOf(sys: Sys, path: string, uid: number): string | undefined {
 /** The value of a variable; an empty one counts as not set. */
 function variable(env: StringList, name: string): string | undefined {
   const value = environmentValue(env, name);
-  return value && value.length > 0 ? new TextDecoder().decode(value) : undefined;
+  return value && value.length > 0
+    ? new TextDecoder("utf-8", { ignoreBOM: true }).decode(value)
+    : undefined;
 }

@@ -93,7 +93,7 @@ function reach(
 
 /** Options are text; the command behind them stays bytes. */
 function decodeWords(words: StringList): string[] {
-  const decoder = new TextDecoder();
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   return [...strings(words)].map((word) => decoder.decode(word));
 }
 

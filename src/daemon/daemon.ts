@@ -52,6 +52,8 @@ export interface StatusReport {
 }
 
 const watchedSignals: readonly SignalName[] = ["SIGTERM", "SIGINT", "SIGHUP", "SIGCHLD"];
+/** So long without an event is a quiet moment. */
+const quietMs = 500;
 /** How long accepting pauses when we are out of descriptors. */
 const acceptPauseMs = 100;
 /** Connections accepted before others have their turn. */
@@ -71,6 +73,7 @@ export class Daemon implements Disposable {
   readonly #startedMs: number;
   #state: "running" | "stopping" = "running";
   #isListening = true;
+  #hasGarbage = false;
   #isKilling = false;
 
   /** Borrows `endpoint`; the signals the daemon watches are blocked from here on. */
@@ -114,9 +117,15 @@ export class Daemon implements Disposable {
     return this.#state === "stopping" && this.#children.count === 0 && this.#connections.size === 0;
   }
 
-  /** One turn of the loop: waits for `timeoutMs` at most (-1: for ever), then acts. */
-  turn(timeoutMs = -1): void {
-    this.#loop.poller.turn(timeoutMs);
+  /**
+   * One turn of the loop: waits for `timeoutMs` at most (-1: until something happens), then acts.
+   * After work, the first quiet moment is used to collect garbage: the timers with which the
+   * runtime would do so belong to the event loop that a daemon never enters.
+   */
+  turn(timeoutMs = this.#hasGarbage ? quietMs : -1): void {
+    const count = this.#loop.poller.turn(timeoutMs);
+    if (count === 0 && this.#hasGarbage) Bun.gc(true);
+    this.#hasGarbage = count > 0;
     // Clients that only watch us stop are let go when all else is done.
     if (this.#state === "stopping" && this.#children.count === 0) {
       for (const connection of [...this.#connections]) connection.end();

@@ -56,6 +56,7 @@ export function* candidates(request: DiscoveryRequest, around: Surroundings): Ge
 
 /** The one place for a new daemon: of the mode that is forced, else of the runtime mode. */
 export function creationCandidate(request: DiscoveryRequest, around: Surroundings): Candidate {
+  if (request.project !== undefined) validateProjectName(request.project);
   if (request.socket !== undefined) return explicitCandidate(request.socket, request, around);
   const mode = request.mode ?? (request.project === undefined ? "runtime" : "project");
   const [first] = candidatesOf(mode, request, around);

@@ -53,6 +53,9 @@ export type JobEffect =
 
 const none: readonly JobEffect[] = [];
 
+/** HUP, and CONT so that a stopped job can act on it. */
+const hangUp: readonly number[] = [1, 18];
+
 export function isRelayable(signal: number): boolean {
   return relayable.has(signal);
 }
@@ -75,36 +78,43 @@ export function step(state: JobState, event: JobEvent): [JobState, readonly JobE
     }
     case "refused": {
       const { code, errno, reason } = event;
-      return [
-        { kind: "done", success: false },
-        [{ kind: "refuse", code, errno, reason }, { kind: "release" }],
-      ];
+      const effects: JobEffect[] = [{ kind: "refuse", code, errno, reason }, { kind: "release" }];
+      return [{ kind: "done", success: false }, isOwed(state) ? effects : none];
     }
     case "exited": {
-      const effects: JobEffect[] = state.wait
-        ? [{ kind: "report", exit: event.exit }, { kind: "release" }]
-        : [];
+      const effects: JobEffect[] = [];
+      if (state.wait) effects.push({ kind: "report", exit: event.exit });
+      if (isOwed(state)) effects.push({ kind: "release" });
       return [{ kind: "done", success: event.success }, effects];
     }
     case "signal": {
       const { signal } = event;
       if (!isRelayable(signal)) return [state, none];
       if (state.kind === "running") return [state, [{ kind: "signal", pid: state.pid, signal }]];
-      if (state.signals.includes(signal)) return [state, none]; // as in the kernel: no queue
-      return [{ ...state, signals: [...state.signals, signal] }, none];
+      return [{ ...state, signals: withSignal(state.signals, signal) }, none];
     }
     case "clientGone": {
       // A job somebody waited for ends as it would when a terminal closes; a detached one goes on.
       if (!state.wait) return [state, none];
-      const signals = [1, 18]; // HUP, and CONT so that a stopped job can act on it
       if (state.kind === "starting") {
-        return [{ ...state, wait: false, signals: [...state.signals, ...signals] }, none];
+        const signals = hangUp.reduce(withSignal, state.signals);
+        return [{ ...state, wait: false, signals }, none];
       }
       const { pid } = state;
-      const effects = signals.map((signal) => ({ kind: "signal", pid, signal }) as const);
+      const effects = hangUp.map((signal) => ({ kind: "signal", pid, signal }) as const);
       return [{ ...state, wait: false }, effects];
     }
     default:
       return event satisfies never;
   }
+}
+
+/** Whether the client has not been told all it is to be told. */
+function isOwed(state: JobState): boolean {
+  return state.kind === "starting" || (state.kind === "running" && state.wait);
+}
+
+/** As in the kernel a signal that is pending is not queued again; the last order of two counts. */
+function withSignal(signals: readonly number[], signal: number): readonly number[] {
+  return [...signals.filter((pending) => pending !== signal), signal];
 }

@@ -28,7 +28,7 @@ import { Fd, own, type RawFd } from "./fd.ts";
 /** A path as text (UTF-8) or as the bytes it is. */
 export type Path = string | Uint8Array;
 
-const decoder: TextDecoder = new TextDecoder();
+const decoder: TextDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const encoder: TextEncoder = new TextEncoder();
 function shown(path: Path): string {
   return typeof path === "string" ? path : decoder.decode(path);

@@ -66,10 +66,13 @@ export class Poller implements Disposable {
     this.#sys.epoll_ctl(this.#epoll.raw, EPOLL_CTL_DEL, fd, null);
   }
 
-  /** Waits for `timeoutMs` at most (-1: for ever) and calls the handlers of what is ready. */
-  turn(timeoutMs = -1): void {
+  /**
+   * Waits for `timeoutMs` at most (-1: for ever) and calls the handlers of what is ready.
+   * @returns how many were ready; 0 when time ran out.
+   */
+  turn(timeoutMs = -1): number {
     const result = this.#sys.epoll_wait(this.#epoll.raw, this.#events, batchSize, timeoutMs);
-    if (result === -errno.EINTR) return;
+    if (result === -errno.EINTR) return 0;
     const count = check(result, "epoll_wait");
     const ready: { token: number; events: number }[] = [];
     for (let index = 0; index < count; index++) {
@@ -92,6 +95,7 @@ export class Poller implements Disposable {
         this.#onFailure(error);
       }
     }
+    return count;
   }
 
   [Symbol.dispose](): void {

@@ -1,6 +1,6 @@
 /** What this process is: its exact arguments and environment, its directory, its runtime. */
 import { PR_SET_CHILD_SUBREAPER, PR_SET_NAME, RLIMIT_CORE } from "../../ffi/linux/constants.ts";
-import { allocate, cString, type Memory } from "../../ffi/memory.ts";
+import { allocate, cString } from "../../ffi/memory.ts";
 import { rlimit } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { type StringList, stringList } from "../base/strings.ts";
@@ -39,10 +39,9 @@ export function becomeSubreaper(sys: Sys): void {
   check(sys.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl");
 }
 
-/** Sets the name that `ps -o comm` and `top` show (15 bytes). */
+/** Sets the name that `ps -o comm` and `top` show (15 bytes). See prctl(2). */
 export function setProcessName(sys: Sys, name: string): void {
-  const text: Memory = cString(name);
-  check(sys.prctl(PR_SET_NAME, Number(text.address), 0, 0, 0), "prctl");
+  check(sys.prctl_name(PR_SET_NAME, cString(name)), "prctl");
 }
 
 /** No core file from here on. */

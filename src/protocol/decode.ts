@@ -13,6 +13,7 @@ import {
   type MessageType,
   magic,
   messageTypes,
+  prologueSize,
   protocolMajor,
   type RefusalCode,
   refusalCodes,
@@ -41,11 +42,12 @@ const refusalByNumber = new Map<number, RefusalCode>(
  * @throws ProtocolError; IncompatibleError when it is ours but of another major version.
  */
 export function decodeHeader(datagram: Uint8Array, fdCount: number): Header {
-  if (datagram.length < headerSize) throw new ProtocolError("a message is shorter than its header");
   const reader = new Reader(datagram);
+  if (datagram.length < prologueSize) throw new ProtocolError("a message is shorter than its header");
   if (reader.u32() !== magic) throw new ProtocolError("not a prefork message");
   const major = reader.u16();
   if (major !== protocolMajor) throw new IncompatibleError(major);
+  if (datagram.length < headerSize) throw new ProtocolError("a message is shorter than its header");
   const header: Header = {
     major,
     typeNumber: reader.u16(),

@@ -7,7 +7,10 @@ import type { StringList } from "../base/strings.ts";
 /** Peers whose major version differs do not understand each other's bodies. */
 export const protocolMajor = 1;
 
-/** "pfd" and a byte that is no text. The first eight bytes of a message never change meaning. */
+/** Magic, major version and type: the part of a message whose meaning never changes. */
+export const prologueSize = 8;
+
+/** "pfd" and a byte that is no text. */
 export const magic = 0xf1_64_66_70;
 
 /**

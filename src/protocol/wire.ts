@@ -5,7 +5,8 @@ export class ProtocolError extends Error {
   override readonly name = "ProtocolError";
 }
 
-const decoder: TextDecoder = new TextDecoder();
+/** A byte order mark is a character like others: what was sent is what arrives. */
+const decoder: TextDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const encoder: TextEncoder = new TextEncoder();
 
 /** Reads the fields of one body in order. Every read checks the bound before it touches a byte. */

@@ -19,7 +19,7 @@ export function add(args: readonly string[]): CommandResult {
   for (const arg of args) {
     const number = parseDecimal(arg);
     if (number) sum = plus(sum, number);
-    else complaints += `add: '${arg}' is not a number\n`;
+    else complaints += `add: '${arg.replaceAll("\n", "\\n")}' is not a number\n`;
   }
   if (complaints !== "") return { output: "", complaints, status: 1 };
   return { output: `${formatDecimal(sum)}\n`, complaints, status: 0 };

@@ -1,0 +1,2 @@
+// The least that a compiled Bun program can be: what the client is measured against.
+export {};

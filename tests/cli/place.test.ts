@@ -1,0 +1,57 @@
+import { expect, test } from "bun:test";
+import { discoveryRequest } from "../../src/cli/place.ts";
+import { bytesOf, listOf } from "../helpers/arbitraries.ts";
+
+type Options = Parameters<typeof discoveryRequest>[0];
+type Request = ReturnType<typeof discoveryRequest>;
+
+test.each<{ what: string; options?: Options; env?: string[]; request: Partial<Request> }>([
+  { what: "nothing is asked for", request: {} },
+  {
+    what: "options alone",
+    options: { socket: "s", project: "p" },
+    request: { socket: "s", project: "p" },
+  },
+  {
+    what: "variables alone",
+    env: ["PFD_SOCKET=/s", "PFD_PROJECT=p"],
+    request: { socket: "/s", project: "p" },
+  },
+  {
+    what: "options win",
+    options: { socket: "o", project: "q" },
+    env: ["PFD_SOCKET=/s", "PFD_PROJECT=p"],
+    request: { socket: "o", project: "q" },
+  },
+  {
+    what: "a forced mode is not about the socket of the environment",
+    options: { mode: "runtime" },
+    env: ["PFD_SOCKET=/s", "PFD_PROJECT=p"],
+    request: { mode: "runtime", project: "p" },
+  },
+  {
+    what: "a forced mode and a socket by option",
+    options: { mode: "local", socket: "o" },
+    env: ["PFD_SOCKET=/s"],
+    request: { mode: "local", socket: "o" },
+  },
+  { what: "an empty variable is none", env: ["PFD_SOCKET=", "PFD_PROJECT="], request: {} },
+  {
+    what: "an empty option is one, to be refused",
+    options: { socket: "", project: "" },
+    env: ["PFD_SOCKET=/s", "PFD_PROJECT=p"],
+    request: { socket: "", project: "" },
+  },
+  {
+    what: "other variables are no concern",
+    env: ["PFD_SOCKETS=/s", "XPFD_SOCKET=/s", "pfd_socket=/s", "PFD_SOCKET", "PFD_MODE=local"],
+    request: {},
+  },
+])("$what", ({ options = {}, env = [], request }) => {
+  expect(discoveryRequest(options, listOf(env.map(bytesOf)))).toEqual({
+    socket: undefined,
+    mode: undefined,
+    project: undefined,
+    ...request,
+  });
+});

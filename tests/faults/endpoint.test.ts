@@ -1,0 +1,115 @@
+/** The daemon's place in the file system, and the client's context, with each step failing. */
+import { afterAll, beforeEach, expect, test } from "bun:test";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openLibc } from "../../ffi/libc.ts";
+import type { Sys, SysName } from "../../ffi/sys.ts";
+import { type Caller, capture, type JobOptions } from "../../src/client/capture.ts";
+import { OccupiedError, openEndpoint } from "../../src/daemon/endpoint.ts";
+import { openPipe } from "../../src/os/files.ts";
+import { openConnector, tryConnect } from "../../src/os/socket.ts";
+import { explored, type Fault, must, words } from "../helpers/faults.ts";
+
+const real = openLibc();
+const base = mkdtempSync(join(tmpdir(), "prefork-faults-"));
+let directory = base;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(base, "e-"));
+});
+afterAll(() => {
+  rmSync(base, { recursive: true });
+});
+
+/** Who cannot lock a file, look at it or remove it has to leave it; all others leave none. */
+const namesMayStay: ReadonlySet<SysName> = new Set(["unlinkat", "statx", "flock"]);
+
+function namesLeft(fault: Fault | undefined): string[] {
+  const names = readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => join(entry.parentPath, entry.name));
+  for (const name of names) rmSync(name);
+  return fault && namesMayStay.has(fault.name) ? [] : names;
+}
+
+const endpointCalls: readonly SysName[] = [
+  "openat",
+  "flock",
+  "statx",
+  "ftruncate",
+  "write",
+  "unlinkat",
+  "socket",
+  "bind",
+  "listen",
+  "renameat",
+  "inotify_init1",
+  "inotify_add_watch",
+  "close",
+];
+
+test("an endpoint is opened, reached and taken away", () => {
+  const path = join(directory, "pfd.sock");
+  const run = (sys: Sys) => {
+    using endpoint = openEndpoint(sys, path);
+    must(endpoint.isInPlace(), "in place");
+    using socket = openConnector(real, 1000);
+    must(tryConnect(real, socket.raw, path) === "connected", "connect");
+  };
+  expect(explored(real, { run, state: namesLeft }, endpointCalls)).toEqual([]);
+});
+
+test("an endpoint with a path too long for a socket's address, and a PID file elsewhere", () => {
+  const deep = join(directory, "deep".repeat(30));
+  const pidFile = join(directory, "elsewhere.pid");
+  mkdirSync(deep);
+  const run = (sys: Sys) => {
+    using endpoint = openEndpoint(sys, join(deep, "pfd.sock"), pidFile);
+    must(existsSync(pidFile), "the PID file");
+    must(endpoint.isInPlace(), "in place");
+  };
+  expect(explored(real, { run, state: namesLeft }, endpointCalls)).toEqual([]);
+});
+
+test.each(["the socket", "the PID file"])("an endpoint is refused when %s is held", (what) => {
+  const pidFile = join(directory, "elsewhere.pid");
+  const run = (sys: Sys) => {
+    const path = join(directory, "pfd.sock");
+    using _holder = openEndpoint(real, join(directory, "holder.sock"), pidFile);
+    using _socketHolder = what === "the socket" ? openEndpoint(real, path) : undefined;
+    try {
+      using _endpoint = openEndpoint(sys, path, pidFile);
+    } catch (error) {
+      if (error instanceof OccupiedError) return;
+      throw error;
+    }
+    throw new TypeError("a held endpoint was opened");
+  };
+  expect(explored(real, { run, state: namesLeft }, ["openat", "flock", "read"])).toEqual([]);
+});
+
+const caller: Caller = {
+  argv: words("true"),
+  env: words("A=1"),
+  closed: new Set([2]),
+  workingDirectory: "/",
+};
+
+test.each<[string, Partial<JobOptions>, readonly SysName[]]>([
+  ["that waits", { wait: true }, ["openat", "close", "fcntl"]],
+  ["that leaves, without a terminal", {}, ["openat", "isatty", "fcntl"]],
+  ["without standard input, elsewhere", { noStdin: true, directory: "/tmp" }, ["openat", "fcntl"]],
+])("the context of a client %s", (_, options, calls) => {
+  const run = (sys: Sys) => {
+    using owned = new DisposableStack();
+    const { readEnd, writeEnd } = openPipe(real);
+    owned.use(readEnd);
+    owned.use(writeEnd);
+    const fds = [readEnd.raw, writeEnd.raw, readEnd.raw];
+    const job = { wait: false, noStdin: false, fds, ...options };
+    const captured = capture(sys, caller, job, owned);
+    must(captured.fds.length === 5, "directory, two standard ones and two more");
+  };
+  expect(explored(real, { run }, calls)).toEqual([]);
+});

@@ -1,0 +1,124 @@
+/** Whole messages: arbitrary ones of every type, and how they become a datagram and back. */
+import fc from "fast-check";
+import { decodeBody, decodeHeader } from "../../src/protocol/decode.ts";
+import { encodeBody, encodeHeader } from "../../src/protocol/encode.ts";
+import {
+  type Envelope,
+  headerSize,
+  type Message,
+  type MessageType,
+  messageTypes,
+  type RefusalCode,
+  type RunRequest,
+  refusalCodes,
+} from "../../src/protocol/messages.ts";
+import { cBytes, listOf } from "./arbitraries.ts";
+
+/** A message, and with how many descriptors it may travel. */
+export interface Sendable extends Envelope {
+  readonly fdCount: number;
+}
+
+export const refusalNames: readonly RefusalCode[] = Object.keys(refusalCodes) as RefusalCode[];
+export const typeNames: readonly MessageType[] = Object.keys(messageTypes) as MessageType[];
+
+const u32: fc.Arbitrary<number> = fc.oneof(
+  fc.nat(0xffff_ffff),
+  fc.constantFrom(0, 1, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff),
+);
+const count64: fc.Arbitrary<number> = fc.maxSafeNat();
+const pid: fc.Arbitrary<number> = fc.integer({ min: 1, max: 0x7fff_ffff });
+const text: fc.Arbitrary<string> = fc.oneof(
+  { weight: 5, arbitrary: fc.string({ unit: "binary", maxLength: 60 }) },
+  // Longer than any buffer that is not made to measure.
+  { weight: 1, arbitrary: fc.integer({ min: 200, max: 800 }).map((size) => "long".repeat(size)) },
+);
+
+/** A request with the number of descriptors it was made for. */
+const run: fc.Arbitrary<{ message: RunRequest; fdCount: number }> = fc
+  .integer({ min: 1, max: 253 })
+  .chain((fdCount) => {
+    const index = fc.nat(fdCount - 1);
+    const command = cBytes.filter((bytes) => bytes.length > 0);
+    const message: fc.Arbitrary<RunRequest> = fc.record({
+      type: fc.constant("run"),
+      wait: fc.boolean(),
+      umask: fc.nat(0o777),
+      directoryIndex: index,
+      directoryPath: fc.uint8Array({ maxLength: 40 }),
+      descriptors: fc.uniqueArray(fc.record({ number: fc.nat(65_535), index }), {
+        selector: ({ number }) => number,
+        maxLength: 12,
+      }),
+      argv: fc
+        .tuple(command, fc.array(cBytes, { maxLength: 6 }))
+        .map(([first, rest]) => listOf([first, ...rest])),
+      env: fc.array(cBytes, { maxLength: 8 }).map(listOf),
+    });
+    return message.map((made) => ({ message: made, fdCount }));
+  });
+
+type Bodies = {
+  readonly [Type in Exclude<MessageType, "run">]: fc.Arbitrary<Extract<Message, { type: Type }>>;
+};
+/** Typed so that a message type without a line here does not compile. */
+const bodies: Bodies = {
+  signal: fc.record({ type: fc.constant("signal"), signal: u32 }),
+  ping: fc.constant({ type: "ping" }),
+  status: fc.constant({ type: "status" }),
+  stop: fc.record({ type: fc.constant("stop"), now: fc.boolean() }),
+  accepted: fc.record({ type: fc.constant("accepted"), pid }),
+  exited: fc.record({
+    type: fc.constant("exited"),
+    waitStatus: u32,
+    userTimeUs: count64,
+    systemTimeUs: count64,
+    residentKiBMax: count64,
+  }),
+  refused: fc.record({
+    type: fc.constant("refused"),
+    code: fc.constantFrom(...refusalNames),
+    errno: u32,
+    reason: text,
+  }),
+  pong: fc.record({ type: fc.constant("pong"), json: text }),
+  report: fc.record({ type: fc.constant("report"), json: text }),
+  ready: fc.constant({ type: "ready" }),
+  fork: fc.constant({ type: "fork" }),
+  spare: fc.record({ type: fc.constant("spare"), pid }),
+  started: fc.constant({ type: "started" }),
+  failed: fc.record({ type: fc.constant("failed"), errno: u32, reason: text }),
+};
+
+export function sendableOf(type: MessageType): fc.Arbitrary<Sendable> {
+  if (type === "run") return fc.tuple(u32, run).map(([id, made]) => ({ id, ...made }));
+  return fc.record({
+    id: u32,
+    message: bodies[type] as fc.Arbitrary<Message>,
+    fdCount: fc.nat(253),
+  });
+}
+
+export const sendable: fc.Arbitrary<Sendable> = fc.constantFrom(...typeNames).chain(sendableOf);
+
+/** A header in front of a body, as transport/channel.ts puts them together. */
+export function join(header: Uint8Array, body: Uint8Array): Uint8Array {
+  const datagram = new Uint8Array(header.length + body.length);
+  datagram.set(header);
+  datagram.set(body, header.length);
+  return datagram;
+}
+
+/** The datagram of a message, or of another body under its header. */
+export function encode(
+  { id, message, fdCount }: Sendable,
+  body: Uint8Array = encodeBody(message),
+): Uint8Array {
+  return join(encodeHeader(message, body.length, { id, fdCount, bodyInMemfd: false }), body);
+}
+
+/** What a receiver makes of a datagram that came with `fdCount` descriptors. */
+export function decode(datagram: Uint8Array, fdCount: number): Envelope {
+  const header = decodeHeader(datagram, fdCount);
+  return { id: header.id, message: decodeBody(header, datagram.subarray(headerSize)) };
+}
