@@ -110,9 +110,13 @@ export class Image implements Disposable {
 
   /** Closes everything, also what jobs about to start are waiting for. */
   [Symbol.dispose](): void {
+    const ending = "the daemon has ended";
+    for (const start of this.#queue.splice(0)) start.onFailed("lost", 0, ending);
     this.close();
-    for (const spare of this.#assigned) this.#hangUp(spare);
-    this.#assigned.clear();
+    for (const spare of [...this.#assigned]) {
+      this.#hangUp(spare);
+      this.#failed(spare, "lost", 0, ending);
+    }
   }
 
   #spawn(): void {
@@ -133,16 +137,18 @@ export class Image implements Disposable {
         [imageSocketNumber, pair.theirs.raw],
       ]),
     });
-    if (pid < 0) throw new Error(`posix_spawn: errno ${-pid}`);
+    if (pid < 0) throw new SystemError("posix_spawn", -pid, ownExecutable);
+    owned.defer(() => trySignal(sys, pid, signalNumbers.SIGKILL));
     this.#children.watch(pid, (exit) => this.#exited(pid, exit));
     this.#loop.poller.add(pair.ours.raw, () => this.#receive());
+    owned.defer(() => this.#loop.poller.remove(pair.ours.raw));
+    this.#expectAnswer("did not become ready");
     owned.move();
     pair.theirs[Symbol.dispose]();
     nothing[Symbol.dispose]();
     this.#pid = pid;
     this.#socket = pair.ours;
     this.#state = "starting";
-    this.#expectAnswer("did not become ready");
   }
 
   #receive(): void {
@@ -150,7 +156,7 @@ export class Image implements Disposable {
     try {
       const received = this.#loop.receiver.receive(this.#socket.raw, { wait: false });
       if (received === "again") return;
-      if (received === "gone") return this.#giveUp("has closed its socket");
+      if (received === "gone") return this.#retire(); // its exit, which follows, is logged
       using owned = received;
       this.#handle(owned.message, owned.fds);
     } catch (error) {
@@ -216,8 +222,10 @@ export class Image implements Disposable {
     const run = { id: start.id, message: start.request };
     try {
       if (!spare.socket) return false;
-      if (sendMessage(sys, spare.socket.raw, run, start.fds, { wait: false }) !== "sent")
+      if (sendMessage(sys, spare.socket.raw, run, start.fds, { wait: false }) !== "sent") {
+        this.#hangUp(spare);
         return false;
+      }
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
       this.#idle.push(spare);
@@ -237,18 +245,20 @@ export class Image implements Disposable {
 
   #requestFork(): boolean {
     if (!this.#socket || this.#state !== "ready") return false;
-    const outcome = sendMessage(
-      this.#loop.sys,
-      this.#socket.raw,
-      { id: 0, message: { type: "fork" } },
-      [],
-      { wait: false },
-    );
-    // A full socket means that enough has been asked for; its answers lead back here.
-    if (outcome !== "sent") return false;
-    this.#forksAsked += 1;
-    if (!this.#deadline) this.#expectAnswer("did not fork");
-    return true;
+    const { sys } = this.#loop;
+    const request = { id: 0, message: { type: "fork" } } as const;
+    try {
+      const outcome = sendMessage(sys, this.#socket.raw, request, [], { wait: false });
+      // A full socket means that enough has been asked for; its answers lead back here.
+      if (outcome !== "sent") return false;
+      this.#forksAsked += 1;
+      if (!this.#deadline) this.#expectAnswer("did not fork");
+      return true;
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      this.#giveUp(`cannot be asked to fork: ${error.message}`);
+      return false;
+    }
   }
 
   #receiveFrom(spare: Spare): void {
@@ -266,6 +276,16 @@ export class Image implements Disposable {
       if (!(error instanceof ProtocolError)) throw error;
       this.#loop.log.error(`the spare ${spare.pid} cannot be understood: ${error.message}`);
       trySignal(this.#loop.sys, spare.pid, signalNumbers.SIGKILL);
+    }
+  }
+
+  /** What a spare said before it ended may still wait in its socket. */
+  #receiveLastWord(spare: Spare): void {
+    try {
+      this.#receiveFrom(spare);
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      this.#loop.log.error(`the last word of the spare ${spare.pid} is lost: ${error.message}`);
     }
   }
 
@@ -292,10 +312,7 @@ export class Image implements Disposable {
   }
 
   #spareExited(spare: Spare, exit: ChildExit): void {
-    if (!spare.isStarted) {
-      // What it said last may still wait in its socket.
-      if (spare.start) this.#receiveFrom(spare);
-    }
+    if (!spare.isStarted && spare.start) this.#receiveLastWord(spare);
     if (spare.isStarted) {
       spare.start?.onExit(exit);
       this.#requestForks(this.#queue.length + sparesDefault);
@@ -354,6 +371,7 @@ export class Image implements Disposable {
   }
 
   #exited(pid: number, { waitStatus }: ChildExit): void {
+    if (pid !== this.#pid) return; // one whose start failed half way
     if (!this.#isStopping) {
       this.#loop.log.error(`the image ${this.name} (pid ${pid}) died (wait status ${waitStatus})`);
     }
@@ -366,6 +384,7 @@ export class Image implements Disposable {
     const delayMs = this.#backoffMs;
     this.#backoffMs = Math.min(delayMs * 2, imageBackoffMsMax);
     this.#loop.log.info(`starting the image ${this.name} again in ${delayMs} ms`);
+    this.#restart?.cancel();
     this.#restart = this.#loop.timers.after(delayMs, () => this.open());
   }
 }

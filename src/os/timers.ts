@@ -54,12 +54,15 @@ export class Timers implements Disposable {
     if (result !== -errno.EAGAIN) check(result, "read");
     this.#armedMs = undefined;
     const now = this.#nowMs();
-    for (const [timer, callback] of [...this.#pending]) {
-      if (timer.dueMs > now || !this.#pending.delete(timer)) continue;
-      callback();
+    try {
+      for (const [timer, callback] of [...this.#pending]) {
+        if (timer.dueMs <= now && this.#pending.delete(timer)) callback();
+      }
+    } finally {
+      // Also those that are due now and were not reached because one before them failed.
+      const next = Math.min(...[...this.#pending.keys()].map((timer) => timer.dueMs));
+      if (Number.isFinite(next)) this.#arm(next);
     }
-    const next = Math.min(...[...this.#pending.keys()].map((timer) => timer.dueMs));
-    if (Number.isFinite(next)) this.#arm(next);
   }
 
   [Symbol.dispose](): void {

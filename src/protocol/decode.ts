@@ -43,7 +43,8 @@ const refusalByNumber = new Map<number, RefusalCode>(
  */
 export function decodeHeader(datagram: Uint8Array, fdCount: number): Header {
   const reader = new Reader(datagram);
-  if (datagram.length < prologueSize) throw new ProtocolError("a message is shorter than its header");
+  if (datagram.length < prologueSize)
+    throw new ProtocolError("a message is shorter than its header");
   if (reader.u32() !== magic) throw new ProtocolError("not a prefork message");
   const major = reader.u16();
   if (major !== protocolMajor) throw new IncompatibleError(major);
