@@ -20,34 +20,41 @@ const scalarSize: Readonly<Record<Scalar, number>> = {
   ptr: 8,
 };
 
-/** The layout of one C structure; reads and writes its scalar fields in a `Memory`. */
-export class Struct<Name extends string> {
+interface Layout {
   readonly size: number;
-  readonly #fields = new Map<string, { offset: number; type: FieldType }>();
+  readonly fields: ReadonlyMap<string, { offset: number; type: FieldType }>;
+}
 
-  constructor(fields: Readonly<Record<Name, FieldType>>, options: { packed?: boolean } = {}) {
-    let offset = 0;
-    let widest = 1;
-    for (const [name, type] of Object.entries<FieldType>(fields)) {
-      const size = typeof type === "number" ? type : scalarSize[type];
-      const alignment = options.packed || typeof type === "number" ? 1 : size;
-      offset = Math.ceil(offset / alignment) * alignment;
-      widest = Math.max(widest, alignment);
-      this.#fields.set(name, { offset, type });
-      offset += size;
-    }
-    this.size = Math.ceil(offset / widest) * widest;
+/**
+ * The layout of one C structure; reads and writes its scalar fields in a `Memory`. It is worked out
+ * at first use, since a client uses few of them.
+ */
+export class Struct<Name extends string> {
+  readonly #definition: Readonly<Record<Name, FieldType>>;
+  readonly #isPacked: boolean;
+  #layout: Layout | undefined;
+
+  constructor(definition: Readonly<Record<Name, FieldType>>, options: { packed?: boolean } = {}) {
+    this.#definition = definition;
+    this.#isPacked = options.packed ?? false;
+  }
+
+  get size(): number {
+    this.#layout ??= layOut(this.#definition, this.#isPacked);
+    return this.#layout.size;
   }
 
   offset(name: Name): number {
-    const field = this.#fields.get(name);
+    this.#layout ??= layOut(this.#definition, this.#isPacked);
+    const field = this.#layout.fields.get(name);
     if (!field) throw new TypeError(`no field ${name}`);
     return field.offset;
   }
 
   /** Reads a field of the structure that starts at `base`. 64-bit values must be safe integers. */
   get(memory: Memory, name: Name, base = 0): number {
-    const field = this.#fields.get(name);
+    this.#layout ??= layOut(this.#definition, this.#isPacked);
+    const field = this.#layout.fields.get(name);
     if (!field) throw new TypeError(`no field ${name}`);
     const at = base + field.offset;
     switch (field.type) {
@@ -70,7 +77,8 @@ export class Struct<Name extends string> {
   }
 
   set(memory: Memory, name: Name, value: number, base = 0): void {
-    const field = this.#fields.get(name);
+    this.#layout ??= layOut(this.#definition, this.#isPacked);
+    const field = this.#layout.fields.get(name);
     if (!field) throw new TypeError(`no field ${name}`);
     const at = base + field.offset;
     switch (field.type) {
@@ -95,6 +103,22 @@ export class Struct<Name extends string> {
   point(memory: Memory, name: Name, target: Memory | null, base = 0): void {
     memory.point(base + this.offset(name), target);
   }
+}
+
+function layOut(definition: Readonly<Record<string, FieldType>>, isPacked: boolean): Layout {
+  const fields = new Map<string, { offset: number; type: FieldType }>();
+  let end = 0;
+  let widest = 1;
+  for (const name in definition) {
+    const type = definition[name] as FieldType;
+    const size = typeof type === "number" ? type : scalarSize[type];
+    const alignment = isPacked || typeof type === "number" ? 1 : size;
+    const offset = Math.ceil(end / alignment) * alignment;
+    widest = Math.max(widest, alignment);
+    fields.set(name, { offset, type });
+    end = offset + size;
+  }
+  return { size: Math.ceil(end / widest) * widest, fields };
 }
 
 function struct<Name extends string>(

@@ -24,7 +24,7 @@ async function main(sys: Sys): Promise<void> {
   const output = new Output(sys, face);
   if (isBuiltin(name)) {
     const { runCommand } = await import("./image/commands/table.ts");
-    const args = [...strings(dropStrings(ownArguments(sys), 1))].map(latin1);
+    const args = strings(dropStrings(ownArguments(sys), 1)).map(latin1);
     exitNow(sys, runCommand(sys, name, args));
   }
   if (name === imageName) {

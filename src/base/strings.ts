@@ -19,14 +19,21 @@ export function countStrings(bytes: Uint8Array): number {
   return count;
 }
 
-/** The strings one by one, without their NULs; views, not copies. */
-export function* strings(list: StringList): Generator<Uint8Array> {
+/** The strings, without their NULs; views, not copies. */
+export function strings(list: StringList): Uint8Array[] {
+  const all: Uint8Array[] = [];
   let start = 0;
   for (let index = 0; index < list.count; index++) {
     const end = list.bytes.indexOf(0, start);
-    yield list.bytes.subarray(start, end);
+    all.push(list.bytes.subarray(start, end));
     start = end + 1;
   }
+  return all;
+}
+
+/** The first string; empty when there is none. */
+export function firstString(list: StringList): Uint8Array {
+  return list.bytes.subarray(0, Math.max(0, list.bytes.indexOf(0)));
 }
 
 /** The list without its first `count` strings. */
@@ -49,7 +56,6 @@ export function fromLatin1(text: string): Uint8Array {
 
 /** The value of `name` in an environment, or undefined; the first one wins, as in getenv(3). */
 export function environmentValue({ bytes }: StringList, name: string): Uint8Array | undefined {
-  // A search in native code: a loop over the bytes would cost a client its JIT compiler's start.
   const buffer = bufferOf(bytes);
   const prefix = `${name}=`;
   const isFirst = buffer.toString("latin1", 0, prefix.length) === prefix;

@@ -1,13 +1,11 @@
 /** Where daemons are, for this caller: the rules of domain/discovery.ts applied to this machine. */
 import type { Sys } from "../../ffi/sys.ts";
-import { environmentValue, type StringList } from "../base/strings.ts";
-import { connectFirst, type Daemon } from "../client/connect.ts";
+import { Connector, type Daemon } from "../client/connect.ts";
 import { ClientError } from "../client/errors.ts";
 import {
-  type Candidate,
-  candidates,
   DiscoveryError,
   type DiscoveryRequest,
+  findCandidate,
   type Mode,
   type Surroundings,
 } from "../domain/discovery.ts";
@@ -16,14 +14,28 @@ import { workingDirectory } from "../os/process.ts";
 
 type Warn = (message: string) => void;
 
-/** Connects to the first daemon there is. @throws ClientError when there is none. */
+/** The first daemon that can be reached, and where was looked on the way. */
+export function findDaemon(
+  sys: Sys,
+  places: { request: DiscoveryRequest; around: Surroundings },
+  warn: Warn,
+): { daemon: Daemon | undefined; tried: readonly string[] } {
+  using connector = new Connector(sys, warn);
+  const tried: string[] = [];
+  const daemon = findCandidate(places.request, places.around, (candidate) => {
+    tried.push(candidate.socketPath);
+    return connector.tryReach(candidate);
+  });
+  return { daemon, tried };
+}
+
+/** The same, where one has to be there. @throws ClientError when there is none. */
 export function reachDaemon(
   sys: Sys,
   places: { request: DiscoveryRequest; around: Surroundings },
   warn: Warn,
 ): Daemon {
-  const tried: string[] = [];
-  const daemon = connectFirst(sys, noting(candidates(places.request, places.around), tried), warn);
+  const { daemon, tried } = findDaemon(sys, places, warn);
   if (daemon) return daemon;
   throw new ClientError(
     `no daemon: nobody answers at ${tried.join(", ") || "any place of that mode"} ` +
@@ -31,34 +43,34 @@ export function reachDaemon(
   );
 }
 
-function* noting(all: Iterable<Candidate>, tried: string[]): Generator<Candidate> {
-  for (const candidate of all) {
-    tried.push(candidate.socketPath);
-    yield candidate;
-  }
+/** The environment by name, as text; an empty value counts as not set. */
+export type Variables = (name: string) => string | undefined;
+
+export function ownVariables(name: string): string | undefined {
+  return process.env[name] || undefined;
 }
 
 /** The request as options and variables make it; options win. */
 export function discoveryRequest(
   options: { socket?: string | undefined; mode?: string | undefined; project?: string | undefined },
-  env: StringList,
+  variable: Variables,
 ): DiscoveryRequest {
   const { socket, mode, project } = options;
   return {
     // A forced mode is about the places of that mode, whatever the environment names.
-    socket: socket ?? (mode === undefined ? variable(env, "PFD_SOCKET") : undefined),
+    socket: socket ?? (mode === undefined ? variable("PFD_SOCKET") : undefined),
     mode: mode as Mode | undefined, // checked against the option's table
-    project: project ?? variable(env, "PFD_PROJECT"),
+    project: project ?? variable("PFD_PROJECT"),
   };
 }
 
-export function surroundings(sys: Sys, env: StringList, warn: Warn): Surroundings {
+export function surroundings(sys: Sys, variable: Variables, warn: Warn): Surroundings {
   let runtimeDirectory: string | undefined;
   return {
     directory: workingDirectory(sys),
     exists: (path) => exists(sys, path),
     runtimeDirectory: () => {
-      runtimeDirectory ??= findRuntimeDirectory(sys, env, warn);
+      runtimeDirectory ??= findRuntimeDirectory(sys, variable, warn);
       return runtimeDirectory;
     },
   };
@@ -68,9 +80,9 @@ export function surroundings(sys: Sys, env: StringList, warn: Warn): Surrounding
  * $XDG_RUNTIME_DIR, else /run/user/<uid>, else a private directory under the system's temporary
  * one: the first that is a directory of ours in which nobody else can write.
  */
-function findRuntimeDirectory(sys: Sys, env: StringList, warn: Warn): string {
+function findRuntimeDirectory(sys: Sys, variable: Variables, warn: Warn): string {
   const uid = sys.geteuid();
-  const named = variable(env, "XDG_RUNTIME_DIR");
+  const named = variable("XDG_RUNTIME_DIR");
   if (named !== undefined) {
     const flaw = flawOf(sys, named, uid);
     if (flaw === undefined) return named;
@@ -78,7 +90,7 @@ function findRuntimeDirectory(sys: Sys, env: StringList, warn: Warn): string {
   }
   const usual = `/run/user/${uid}`;
   if (flawOf(sys, usual, uid) === undefined) return usual;
-  const temporary = variable(env, "TMPDIR") ?? "/tmp";
+  const temporary = variable("TMPDIR") ?? "/tmp";
   const fallback = `${temporary.replace(/\/+$/, "")}/prefork-${uid}`;
   makePrivateDirectory(sys, fallback);
   const flaw = flawOf(sys, fallback, uid);
@@ -97,12 +109,4 @@ function flawOf(sys: Sys, path: string, uid: number): string | undefined {
   if (status.uid !== uid) return `it belongs to user ${status.uid}`;
   if ((status.permissions & 0o022) !== 0) return "others can write to it";
   return undefined;
-}
-
-/** The value of a variable; an empty one counts as not set. */
-function variable(env: StringList, name: string): string | undefined {
-  const value = environmentValue(env, name);
-  return value && value.length > 0
-    ? new TextDecoder("utf-8", { ignoreBOM: true }).decode(value)
-    : undefined;
 }

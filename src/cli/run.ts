@@ -5,17 +5,12 @@
 import type { Sys } from "../../ffi/sys.ts";
 import { jobFdNumberMax } from "../base/limits.ts";
 import { dropStrings, type StringList, strings } from "../base/strings.ts";
-import { connectFirst, type Daemon } from "../client/connect.ts";
+import type { Daemon } from "../client/connect.ts";
 import { ClientError } from "../client/errors.ts";
 import { connectOrLaunch } from "../client/launch.ts";
 import { endAs, runJob } from "../client/run.ts";
 import { releaseSignals } from "../client/signals.ts";
-import {
-  candidates,
-  creationCandidate,
-  DiscoveryError,
-  type Surroundings,
-} from "../domain/discovery.ts";
+import { creationCandidate, DiscoveryError, type Surroundings } from "../domain/discovery.ts";
 import { SystemError } from "../os/errors.ts";
 import { closedAtStart } from "../os/fd.ts";
 import { exitNow, ownEnvironment } from "../os/process.ts";
@@ -29,7 +24,7 @@ import {
   UsageError,
 } from "./options.ts";
 import type { Output } from "./output.ts";
-import { discoveryRequest, reachDaemon, surroundings } from "./place.ts";
+import { discoveryRequest, findDaemon, ownVariables, reachDaemon, surroundings } from "./place.ts";
 
 /**
  * Runs a job as `words` (what stands behind `run` or `pfc`) ask for. The process ends here.
@@ -53,8 +48,8 @@ export async function run(
     const fds = (reading.values.get("fd") ?? []).map((text) =>
       parseCount("fd", text, { min: 0, max: jobFdNumberMax }),
     );
-    const around = surroundings(sys, env, (message) => output.complain(message));
-    const daemon = reach(sys, output, { reading, env, around });
+    const around = surroundings(sys, ownVariables, (message) => output.complain(message));
+    const daemon = reach(sys, output, { reading, around });
     const caller = { argv, env, closed, workingDirectory: around.directory };
     const ending = runJob(sys, daemon, caller, {
       wait: reading.flags.has("wait"),
@@ -72,7 +67,7 @@ export async function run(
 function reach(
   sys: Sys,
   output: Output,
-  { reading, env, around }: { reading: Reading; env: StringList; around: Surroundings },
+  { reading, around }: { reading: Reading; around: Surroundings },
 ): Daemon {
   const request = discoveryRequest(
     {
@@ -80,13 +75,13 @@ function reach(
       mode: lastValue(reading, "mode"),
       project: lastValue(reading, "project"),
     },
-    env,
+    ownVariables,
   );
   if (!reading.flags.has("create")) {
     return reachDaemon(sys, { request, around }, (message) => output.complain(message));
   }
   // What a new daemon will replace is no news.
-  const daemon = connectFirst(sys, candidates(request, around), () => {});
+  const { daemon } = findDaemon(sys, { request, around }, () => {});
   if (daemon) return daemon;
   return connectOrLaunch(sys, creationCandidate(request, around), () => performance.now());
 }
@@ -94,7 +89,7 @@ function reach(
 /** Options are text; the command behind them stays bytes. */
 function decodeWords(words: StringList): string[] {
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-  return [...strings(words)].map((word) => decoder.decode(word));
+  return strings(words).map((word) => decoder.decode(word));
 }
 
 function complain(output: Output, error: unknown): number {

@@ -22,30 +22,38 @@ const unreachableWords: Readonly<Record<Exclude<Unreachable, "missing">, string>
   busy: "the daemon does not answer: its queue is full",
 };
 
-/** Connects to the first candidate that answers; the others are passed over with a warning. */
-export function connectFirst(
-  sys: Sys,
-  candidates: Iterable<Candidate>,
-  warn: Warn,
-): Daemon | undefined {
-  using owned = new DisposableStack();
-  let socket = owned.use(openConnector(sys, answerTimeoutMs));
-  for (const { socketPath } of candidates) {
-    const outcome = tryConnect(sys, socket.raw, socketPath);
-    if (outcome === "missing") continue;
-    if (outcome !== "connected") {
-      warn(`ignoring ${socketPath}: ${unreachableWords[outcome]}`);
-      continue;
-    }
-    const { pid, uid } = peerCredentials(sys, socket.raw);
-    // Who gets our descriptors can type into our terminal: only ourselves, or root.
-    if (uid === sys.geteuid() || uid === 0) {
-      owned.move();
-      return { socket, socketPath, pid };
-    }
-    warn(`ignoring ${socketPath}: its daemon belongs to user ${uid}`);
-    socket[Symbol.dispose]();
-    socket = owned.use(openConnector(sys, answerTimeoutMs));
+/** Connects to one place after the other; one socket serves for all that fail. */
+export class Connector implements Disposable {
+  readonly #sys: Sys;
+  readonly #warn: Warn;
+  #socket: Fd | undefined;
+
+  constructor(sys: Sys, warn: Warn) {
+    this.#sys = sys;
+    this.#warn = warn;
   }
-  return undefined;
+
+  /** The daemon at `candidate`, or undefined: nobody is there, or nobody to be trusted. */
+  tryReach({ socketPath }: Candidate): Daemon | undefined {
+    this.#socket ??= openConnector(this.#sys, answerTimeoutMs);
+    const outcome = tryConnect(this.#sys, this.#socket.raw, socketPath);
+    if (outcome === "missing") return undefined;
+    if (outcome !== "connected") {
+      this.#warn(`ignoring ${socketPath}: ${unreachableWords[outcome]}`);
+      return undefined;
+    }
+    const { pid, uid } = peerCredentials(this.#sys, this.#socket.raw);
+    // Who gets our descriptors can type into our terminal: only ourselves, or root.
+    if (uid === this.#sys.geteuid() || uid === 0) {
+      return { socket: this.#socket.move(), socketPath, pid };
+    }
+    this.#warn(`ignoring ${socketPath}: its daemon belongs to user ${uid}`);
+    this[Symbol.dispose]();
+    return undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket?.[Symbol.dispose]();
+    this.#socket = undefined;
+  }
 }

@@ -16,7 +16,7 @@ import { tryLock } from "../os/lock.ts";
 import { waitReadable } from "../os/poll.ts";
 import { ownEnvironment, ownExecutable } from "../os/process.ts";
 import { trySpawn } from "../os/spawn.ts";
-import { connectFirst, type Daemon } from "./connect.ts";
+import { Connector, type Daemon } from "./connect.ts";
 import { ClientError } from "./errors.ts";
 
 /** How long to leave the lock to others before the next try. */
@@ -28,14 +28,14 @@ export function connectOrLaunch(sys: Sys, candidate: Candidate, nowMs: () => num
   using directory = open(sys, socketPath.slice(0, socketPath.lastIndexOf("/") + 1), O_DIRECTORY);
   const deadlineMs = nowMs() + launchTimeoutMs;
   // Before the daemon listens, what it replaces looks stale: that is no news to anybody.
-  const connect = (): Daemon | undefined => connectFirst(sys, [candidate], () => {});
+  using connector = new Connector(sys, () => {});
   for (;;) {
     const isOurs = tryLock(sys, directory.raw);
-    const daemon = connect();
+    const daemon = connector.tryReach(candidate);
     if (daemon) return daemon;
     if (isOurs) {
       const isLaunched = launch(sys, candidate);
-      const launched = connect();
+      const launched = connector.tryReach(candidate);
       if (launched) return launched;
       throw new ClientError(
         isLaunched

@@ -2,6 +2,7 @@
 import { errno, errnoText } from "../../ffi/errno.ts";
 import {
   environmentValue,
+  firstString,
   fromLatin1,
   latin1,
   type StringList,
@@ -81,7 +82,7 @@ export class Jobs {
       client.refuse({ code: "busy", errno: 0, reason });
       return undefined;
     }
-    const name = strings(request.argv).next().value ?? new Uint8Array();
+    const name = firstString(request.argv);
     const directory = (fds[request.directoryIndex] as Fd).raw; // the decoder checked the index
     const kept = owned.move();
     const context = { request, fds, directory, [Symbol.dispose]: () => kept.dispose() };
@@ -140,7 +141,7 @@ export class Jobs {
   #startProgram(job: Job, context: Context): void {
     using owned = context;
     const { argv, env } = owned.request;
-    const name = strings(argv).next().value ?? new Uint8Array();
+    const name = firstString(argv);
     const path = environmentValue(env, "PATH");
     this.#spawn(job, owned, executableCandidates(name, path), argv, env);
   }
@@ -290,7 +291,7 @@ function worse(before: number, now: number): number {
 }
 
 function shellArguments(path: Path, argv: StringList): StringList {
-  const [, ...rest] = [...strings(argv)].map(latin1);
+  const [, ...rest] = strings(argv).map(latin1);
   const script = typeof path === "string" ? path : latin1(path);
   return stringList(fromLatin1(["/bin/sh", script, ...rest].map((s) => `${s}\0`).join("")));
 }

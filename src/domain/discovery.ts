@@ -41,17 +41,26 @@ const projectMarkers = [".git", "package.json", "prefork.toml"] as const;
 const projectNamePattern = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$/;
 
 /**
- * All places to try, in order; each is found only when those before it have failed.
+ * Calls `attempt` with one place after the other until it succeeds; a place is worked out only when
+ * those before it have failed.
  * @throws DiscoveryError for a project name that is not one.
  */
-export function* candidates(request: DiscoveryRequest, around: Surroundings): Generator<Candidate> {
+export function findCandidate<Found>(
+  request: DiscoveryRequest,
+  around: Surroundings,
+  attempt: (candidate: Candidate) => Found | undefined,
+): Found | undefined {
   if (request.project !== undefined) validateProjectName(request.project);
   if (request.socket !== undefined) {
-    yield explicitCandidate(request.socket, request, around);
-    return;
+    return attempt(explicitCandidate(request.socket, request, around));
   }
-  const chosen = request.mode === undefined ? modes : [request.mode];
-  for (const mode of chosen) yield* candidatesOf(mode, request, around);
+  for (const mode of request.mode === undefined ? modes : [request.mode]) {
+    for (const candidate of candidatesOf(mode, request, around)) {
+      const found = attempt(candidate);
+      if (found !== undefined) return found;
+    }
+  }
+  return undefined;
 }
 
 /** The one place for a new daemon: of the mode that is forced, else of the runtime mode. */
@@ -104,7 +113,7 @@ function candidatesOf(mode: Mode, request: DiscoveryRequest, around: Surrounding
   switch (mode) {
     case "local":
       if (around.directory === undefined) return [];
-      return localNames.map((name) => ({ mode, socketPath: absolute(name, around) }));
+      return localCandidates(around.directory);
     case "project": {
       const name = request.project ?? findProjectName(around);
       if (name === undefined) return [];
@@ -116,6 +125,10 @@ function candidatesOf(mode: Mode, request: DiscoveryRequest, around: Surrounding
     default:
       return mode satisfies never;
   }
+}
+
+function localCandidates(directory: string): Candidate[] {
+  return localNames.map((name) => ({ mode: "local", socketPath: join(directory, name) }));
 }
 
 /** The name of the nearest ancestor that is a project's root. The root directory is none. */

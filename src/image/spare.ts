@@ -78,7 +78,7 @@ interface Job {
  */
 function enterJob(sys: Sys, { message, fds }: Received, daemon: Fd): Job {
   if (message.type !== "run") throw new Error(`a spare does not take '${message.type}'`);
-  const [name = "", ...args] = [...strings(message.argv)].map(latin1);
+  const [name = "", ...args] = strings(message.argv).map(latin1);
   if (!isBuiltin(name)) throw new Error(`${name} is not a command of this image`);
   const rawOf = (index: number): RawFd => (fds[index] as Fd).raw; // the decoder checked the index
   sys.umask(message.umask);

@@ -27,13 +27,15 @@ const settings: readonly string[] = [...oneThreadSettings, ...leanSettings];
 
 /** An environment for a one-thread process of ours: the caller's without settings for Bun. */
 export function oneThreadEnvironment(env: StringList): StringList {
-  const kept = [...strings(env)].map(latin1).filter((entry) => !entry.startsWith("BUN_"));
+  const kept = strings(env)
+    .map(latin1)
+    .filter((entry) => !entry.startsWith("BUN_"));
   return stringList(fromLatin1([...kept, ...settings].map((s) => `${s}\0`).join("")));
 }
 
 /** Whether `env` is what `oneThreadEnvironment` makes: the runtime has read it at start. */
 export function isOneThreadEnvironment(env: StringList): boolean {
-  const entries = new Set([...strings(env)].map(latin1));
+  const entries = new Set(strings(env).map(latin1));
   return settings.every((setting) => entries.has(setting));
 }
 

@@ -27,12 +27,9 @@ export type SignalName = keyof typeof signalNumbers;
 /** The highest signal number, real-time ones included. */
 export const signalMax = 64;
 
-const nameByNumber = new Map<number, string>(
-  Object.entries(signalNumbers).map(([name, number]) => [number, name]),
-);
-
 export function signalName(number: number): string {
-  return nameByNumber.get(number) ?? `signal ${number}`;
+  for (const name in signalNumbers) if (signalNumbers[name as SignalName] === number) return name;
+  return `signal ${number}`;
 }
 
 /** A sigset_t of some signals, by name or number. */

@@ -1,6 +1,5 @@
 import { expect, test } from "bun:test";
 import { discoveryRequest } from "../../src/cli/place.ts";
-import { bytesOf, listOf } from "../helpers/arbitraries.ts";
 
 type Options = Parameters<typeof discoveryRequest>[0];
 type Request = ReturnType<typeof discoveryRequest>;
@@ -48,7 +47,9 @@ test.each<{ what: string; options?: Options; env?: string[]; request: Partial<Re
     request: {},
   },
 ])("$what", ({ options = {}, env = [], request }) => {
-  expect(discoveryRequest(options, listOf(env.map(bytesOf)))).toEqual({
+  const variables = new Map(env.map((entry) => entry.split("=", 2) as [string, string]));
+  const variable = (name: string) => variables.get(name) || undefined;
+  expect(discoveryRequest(options, variable)).toEqual({
     socket: undefined,
     mode: undefined,
     project: undefined,

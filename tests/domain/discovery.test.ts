@@ -2,17 +2,17 @@ import { describe, expect, test } from "bun:test";
 import {
   absolute,
   type Candidate,
-  candidates,
   creationCandidate,
   DiscoveryError,
   type DiscoveryRequest,
+  findCandidate,
   logPathOf,
   type Mode,
   modes,
   pidPathOf,
   validateProjectName,
 } from "../../src/domain/discovery.ts";
-import { around, type World } from "../helpers/surroundings.ts";
+import { allCandidates, around, type World } from "../helpers/surroundings.ts";
 
 const runtime = "/run/user/7";
 const local = (directory: string): Candidate[] => [
@@ -153,7 +153,7 @@ const rows: Row[] = [
 ];
 
 test.each(rows)("the places $what", ({ world, request = {}, places }) => {
-  expect([...candidates(request, around(world))]).toEqual(places);
+  expect(allCandidates(request, around(world))).toEqual(places);
 });
 
 test.each([
@@ -210,12 +210,12 @@ describe.each(invalid)("the project name %j is refused", (name) => {
   });
 
   test.each(modes)("before any place of the mode %s is tried", (mode) => {
-    expect(() => candidates({ project: name, mode }, world).next()).toThrow(DiscoveryError);
+    expect(() => allCandidates({ project: name, mode }, world)).toThrow(DiscoveryError);
   });
 
   test("before a socket by name is tried", () => {
     const request = { project: name, socket: "/tmp/s" };
-    expect(() => candidates(request, world).next()).toThrow(DiscoveryError);
+    expect(() => allCandidates(request, world)).toThrow(DiscoveryError);
   });
 });
 
@@ -247,7 +247,7 @@ const refused: { what: string; world: World; request: DiscoveryRequest }[] = [
 ];
 
 test.each(refused)("$what is refused, for clients and for daemons", ({ world, request }) => {
-  expect(() => [...candidates(request, around(world))]).toThrow(DiscoveryError);
+  expect(() => allCandidates(request, around(world))).toThrow(DiscoveryError);
   const daemon = { ...request, mode: request.mode ?? ("project" as const) };
   expect(() => creationCandidate(daemon, around(world))).toThrow(DiscoveryError);
 });
@@ -263,24 +263,23 @@ test.each([
 
 test("a place is looked for only when those before it were tried", () => {
   const asked: string[] = [];
-  const places = candidates(
-    {},
-    {
-      directory: "/w/app",
-      runtimeDirectory: () => {
-        asked.push("runtime directory");
-        return runtime;
-      },
-      exists: (path) => {
-        asked.push(path);
-        return path === "/w/app/package.json";
-      },
+  const there = {
+    directory: "/w/app",
+    runtimeDirectory: () => {
+      asked.push("runtime directory");
+      return runtime;
     },
-  );
-  expect(places.next().value).toEqual(local("/w/app")[0]);
-  expect(places.next().value).toEqual(local("/w/app")[1]);
+    exists: (path: string) => {
+      asked.push(path);
+      return path === "/w/app/package.json";
+    },
+  };
+  const second = local("/w/app")[1];
+  const isSecond = ({ socketPath }: Candidate) => socketPath === second?.socketPath || undefined;
+  expect(findCandidate({}, there, isSecond)).toBe(true);
   expect(asked).toEqual([]);
-  expect(places.next().value).toEqual(project("app"));
+  const isProject = ({ mode }: Candidate) => mode === "project" || undefined;
+  expect(findCandidate({}, there, isProject)).toBe(true);
   expect(asked).toEqual(["/w/app/.git", "/w/app/package.json", "runtime directory"]);
 });
 

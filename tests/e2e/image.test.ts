@@ -40,10 +40,8 @@ test("killed: the daemon says so, starts another, and jobs are right all along",
   const daemon = await box.serve(["--log-level", "debug"]);
   const before = await box.untilWarm();
   process.kill(before.image.pid, "SIGKILL");
-  const runs = await Promise.all([
-    ...Array.from({ length: 8 }, () => box.pfc("-w", "add", "1", "2")),
-    box.pfc("-w", "echo", "3"),
-  ]);
+  const commands = [...Array.from({ length: 8 }, () => ["add", "1", "2"]), ["echo", "3"]];
+  const runs = await Promise.all(commands.map((command) => box.pfc("-w", ...command)));
   expect(runs).toEqual(runs.map(() => sum));
   const after = await box.untilWarm();
   expect(after.image.pid).not.toBe(before.image.pid);

@@ -101,9 +101,11 @@ export class Peer implements Disposable {
   /** The next message if one has arrived, or "closed" at the end of the connection. */
   tryReceive(): Packet | "closed" | undefined {
     const [header, data, control] = messageHeader(allocate(256 * 1024), allocate(4096));
-    const result = sys.recvmsg(this.#socket.number, header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    const flags = MSG_DONTWAIT | MSG_CMSG_CLOEXEC;
+    let result = sys.recvmsg(this.#socket.number, header, flags);
+    // That the other side left something unread is told first, and once; its last words follow.
+    if (result === -errno.ECONNRESET) result = sys.recvmsg(this.#socket.number, header, flags);
     if (result === -errno.EAGAIN) return undefined;
-    if (result === -errno.ECONNRESET) return "closed";
     const size = check(result, "recvmsg");
     const fds: Descriptor[] = [];
     if (control && msghdr.get(header, "msg_controllen") > 0) {

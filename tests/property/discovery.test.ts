@@ -2,7 +2,6 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import {
   type Candidate,
-  candidates,
   creationCandidate,
   DiscoveryError,
   type DiscoveryRequest,
@@ -12,7 +11,7 @@ import {
   validateProjectName,
 } from "../../src/domain/discovery.ts";
 import { holdsFor } from "../helpers/property.ts";
-import { around, type World } from "../helpers/surroundings.ts";
+import { allCandidates, around, type World } from "../helpers/surroundings.ts";
 
 const names = ["a", "b", "my-app", ".hidden", "two words", "x".repeat(65)];
 const markers = [".git", "package.json", "prefork.toml"];
@@ -89,7 +88,7 @@ function outcome<Value>(work: () => Value): Value | "error" {
 
 test("the places are those of the design, in its order", () => {
   holdsFor(fc.tuple(request, world), ([asked, there]) => {
-    expect(outcome(() => [...candidates(asked, around(there))])).toEqual(
+    expect(outcome(() => allCandidates(asked, around(there)))).toEqual(
       expectedPlaces(asked, there),
     );
   });
@@ -102,7 +101,7 @@ test("a new daemon is where a client with the same request looks for it", () => 
     const looked: Candidate[] = [];
     // A place before it may make the whole search an error; the daemon's own must come first.
     const all = outcome(() => {
-      for (const candidate of candidates(asked, around(there))) looked.push(candidate);
+      for (const candidate of allCandidates(asked, around(there))) looked.push(candidate);
       return looked;
     });
     if (all === "error") {
@@ -116,7 +115,7 @@ test("a new daemon is where a client with the same request looks for it", () => 
 
 test("every socket's path is absolute, and its files stand beside it", () => {
   holdsFor(fc.tuple(request, world), ([asked, there]) => {
-    const all = outcome(() => [...candidates(asked, around(there))]);
+    const all = outcome(() => allCandidates(asked, around(there)));
     if (all === "error") return;
     for (const { socketPath } of all) {
       expect(socketPath).toStartWith("/");

@@ -2,10 +2,9 @@
 import type { Sys } from "../../../ffi/sys.ts";
 import type { Daemon } from "../../client/connect.ts";
 import { ping, type Report, status, stop } from "../../client/control.ts";
-import { ownEnvironment } from "../../os/process.ts";
 import { discoveryOptions } from "../options.ts";
 import type { Output } from "../output.ts";
-import { discoveryRequest, reachDaemon, surroundings } from "../place.ts";
+import { discoveryRequest, ownVariables, reachDaemon, surroundings } from "../place.ts";
 import { type Command, helpOption, textValue, type Values } from "./command.ts";
 
 const jsonOption = { type: "boolean", description: "print JSON for programs" } as const;
@@ -56,12 +55,11 @@ export const stopCommand: Command = {
 
 function reach(sys: Sys, output: Output, values: Values): Daemon {
   const warn = (message: string): void => output.complain(message);
-  const env = ownEnvironment(sys);
-  const around = surroundings(sys, env, warn);
+  const around = surroundings(sys, ownVariables, warn);
   const socket = textValue(values, "socket");
   const mode = textValue(values, "mode");
   const project = textValue(values, "project");
-  const request = discoveryRequest({ socket, mode, project }, env);
+  const request = discoveryRequest({ socket, mode, project }, ownVariables);
   return reachDaemon(sys, { request, around }, warn);
 }
 

@@ -3,10 +3,9 @@ import { graceMsDefault, jobsMaxDefault } from "../../base/limits.ts";
 import { type LogLevel, logLevels } from "../../daemon/log.ts";
 import { enterOneThread, serve } from "../../daemon/serve.ts";
 import { absolute, creationCandidate } from "../../domain/discovery.ts";
-import { ownEnvironment } from "../../os/process.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { discoveryOptions, type Options, parseCount, parseSeconds } from "../options.ts";
-import { discoveryRequest, surroundings } from "../place.ts";
+import { discoveryRequest, ownVariables, surroundings } from "../place.ts";
 import { type Command, helpOption, textValue } from "./command.ts";
 
 const options = {
@@ -58,8 +57,7 @@ export const serveCommand: Command = {
     [`${name} --socket ./pfd.sock --log-level debug`, "in the foreground, with every job logged"],
   ],
   run: ({ sys, output }, values) => {
-    const env = ownEnvironment(sys);
-    const around = surroundings(sys, env, (message) => output.complain(message));
+    const around = surroundings(sys, ownVariables, (message) => output.complain(message));
     const path = (name: string): string | undefined => {
       const value = textValue(values, name);
       return value === undefined ? undefined : absolute(value, around);
@@ -71,7 +69,7 @@ export const serveCommand: Command = {
         mode: textValue(values, "mode"),
         project: textValue(values, "project"),
       },
-      env,
+      ownVariables,
     );
     const { socketPath, mode } = creationCandidate(request, around);
     const serveOptions = {
