@@ -8,11 +8,11 @@ import type { Sys } from "../../ffi/sys.ts";
 import { launchTimeoutMs } from "../base/limits.ts";
 import { stringList } from "../base/strings.ts";
 import { isSuccess } from "../base/wait-status.ts";
-import type { Candidate } from "../domain/discovery.ts";
+import { type Candidate, pidPathOf } from "../domain/discovery.ts";
 import { tryReap } from "../os/children.ts";
 import { standard } from "../os/fd.ts";
 import { open, openNull } from "../os/files.ts";
-import { tryLock } from "../os/lock.ts";
+import { isPidFileHeld, tryLock } from "../os/lock.ts";
 import { waitReadable } from "../os/poll.ts";
 import { ownEnvironment, ownExecutable } from "../os/process.ts";
 import { trySpawn } from "../os/spawn.ts";
@@ -33,7 +33,9 @@ export function connectOrLaunch(sys: Sys, candidate: Candidate, nowMs: () => num
     const isOurs = tryLock(sys, directory.raw);
     const daemon = connector.tryReach(candidate);
     if (daemon) return daemon;
-    if (isOurs) {
+    // A daemon that is stopping does not answer any more, but it still holds its lock.
+    const isStopping = isOurs && isPidFileHeld(sys, pidPathOf(socketPath));
+    if (isOurs && !isStopping) {
       const isLaunched = launch(sys, candidate);
       const launched = connector.tryReach(candidate);
       if (launched) return launched;
@@ -46,7 +48,9 @@ export function connectOrLaunch(sys: Sys, candidate: Candidate, nowMs: () => num
     if (nowMs() > deadlineMs) {
       const seconds = launchTimeoutMs / 1000;
       throw new ClientError(
-        `no daemon at ${socketPath}: another client has been starting it for ${seconds} s`,
+        isStopping
+          ? `no daemon at ${socketPath}: the one there has been stopping for ${seconds} s`
+          : `no daemon at ${socketPath}: another client has been starting it for ${seconds} s`,
       );
     }
     waitReadable(sys, [], retryMs);

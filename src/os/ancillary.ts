@@ -92,7 +92,9 @@ export class Receiver {
    */
   receive(socket: RawFd, flags = 0): Datagram | "again" | "gone" {
     msghdr.set(this.#header, "msg_controllen", this.#control.length);
-    const result = retry(() => this.#sys.recvmsg(socket, this.#header, flags | MSG_CMSG_CLOEXEC));
+    let result = this.#receive(socket, flags);
+    // The peer closed without reading all we sent: that is told once, before what it said last.
+    if (result === -errno.ECONNRESET) result = this.#receive(socket, flags);
     if (result === -errno.EAGAIN) return "again";
     if (result === -errno.ECONNRESET) return "gone";
     const size = check(result, "recvmsg");
@@ -105,6 +107,10 @@ export class Receiver {
       fds,
       truncated: (outcome & (MSG_TRUNC | MSG_CTRUNC)) !== 0,
     };
+  }
+
+  #receive(socket: RawFd, flags: number): number {
+    return retry(() => this.#sys.recvmsg(socket, this.#header, flags | MSG_CMSG_CLOEXEC));
   }
 
   #receivedFds(): Fd[] {

@@ -13,6 +13,11 @@ import {
   statusOfFd,
   writeText,
 } from "./files.ts";
+import { waitReadable } from "./poll.ts";
+
+/** A held lock is tried again so often, and so many milliseconds later. */
+const attemptsMax = 3;
+const retryMs = 5;
 
 /** A locked PID file. Disposing removes it, then lets the lock go. */
 export class PidFile implements Disposable {
@@ -50,10 +55,14 @@ export interface Held {
  * @throws SystemError when the file cannot be made, EACCES and ENOENT among them.
  */
 export function acquirePidFile(sys: Sys, path: string): PidFile | Held {
-  for (;;) {
+  for (let attempt = 1; ; attempt++) {
     using owned = new DisposableStack();
     const file = owned.use(open(sys, path, O_RDWR | O_CREAT, 0o644));
-    if (!tryLock(sys, file.raw)) return { heldBy: parsePid(readToEnd(sys, file.raw)) };
+    if (!tryLock(sys, file.raw)) {
+      if (attempt === attemptsMax) return { heldBy: parsePid(readToEnd(sys, file.raw)) };
+      waitReadable(sys, [], retryMs); // it may be a client that only looks: isPidFileHeld
+      continue;
+    }
     // Between open and lock the holder may have removed the name: then ours locks nothing.
     const { identity } = statusOfFd(sys, file.raw);
     if (statusOf(sys, path)?.identity !== identity) continue;
@@ -62,6 +71,13 @@ export function acquirePidFile(sys: Sys, path: string): PidFile | Held {
     owned.move();
     return pidFile;
   }
+}
+
+/** Whether some process holds the PID file. To find out, its lock is taken for a moment. */
+export function isPidFileHeld(sys: Sys, path: string): boolean {
+  if (!statusOf(sys, path)) return false;
+  using file = open(sys, path, O_RDWR);
+  return !tryLock(sys, file.raw);
 }
 
 /** Takes the lock without waiting; false when somebody holds it. See flock(2). */
