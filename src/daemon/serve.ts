@@ -61,10 +61,15 @@ const readyWord = "READY=1\n";
 /** The number under which the second stage finds the pipe to its launcher. */
 const readyFdNumber = 3;
 
-/** Makes sure that this process runs on one thread, by replacing itself if need be. */
-export function enterOneThread(sys: Sys): void {
+/**
+ * Makes sure that this process runs on one thread, by replacing itself if need be. `readyFd` comes
+ * along: Bun marks what it inherits from 4 on close-on-exec.
+ */
+export function enterOneThread(sys: Sys, readyFd: number | undefined): void {
   const env = ownEnvironment(sys);
   if (isOneThreadEnvironment(env)) return;
+  // One that is not open is complained about by the daemon itself.
+  if (readyFd !== undefined) sys.fcntl(readyFd, F_SETFD, 0);
   exec(sys, ownExecutable, ownArguments(sys), oneThreadEnvironment(env));
 }
 

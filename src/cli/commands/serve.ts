@@ -93,7 +93,7 @@ export const serveCommand: Command = {
           ? undefined
           : parseCount("ready-fd", readyFd, { min: 3, max: 65_535 }),
     };
-    enterOneThread(sys);
+    enterOneThread(sys, serveOptions.readyFd);
     return serve(sys, serveOptions, (reason) => {
       output.complain(reason);
       return exitCodes.daemonFailed;
