@@ -74,7 +74,7 @@ export class Children implements Disposable {
     this.#watched.delete(pid);
     this.#loop.poller.remove(watched.pidFd.raw);
     watched.pidFd[Symbol.dispose]();
-    if (this.#sweepAgain) this.sweepOrphans();
     watched.onExit(exit);
+    if (this.#sweepAgain) this.sweepOrphans();
   }
 }

@@ -236,7 +236,10 @@ export class Daemon implements Disposable {
         }
         const owned = fds.map((fd) => fd.move());
         const started = this.#jobs.start(connection, message, owned);
-        if (started !== undefined) this.#jobOf.set(connection, started);
+        if (started === undefined) return;
+        // It is closed by now when nothing more is owed to it, or when it could not be told.
+        if (this.#connections.has(connection)) this.#jobOf.set(connection, started);
+        else this.#jobs.clientGone(started);
         return;
       }
       case "ping": {
