@@ -226,7 +226,8 @@ export class Daemon implements Disposable {
     if (jobId !== undefined) {
       // The one thing a client that waits for its job may still say.
       if (message.type === "signal") return this.#jobs.signal(jobId, message.signal);
-      return connection.close();
+      const reason = "this connection has a job, and takes nothing but signals for it";
+      return connection.refuse({ code: "badRequest", errno: 0, reason }, id);
     }
     switch (message.type) {
       case "run": {
