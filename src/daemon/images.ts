@@ -192,8 +192,8 @@ export class Image implements Disposable {
   /** Takes in a new spare and consumes its socket. One that has died already is let go. */
   #adopt(pid: number, socket: Fd): void {
     using owned = new DisposableStack();
-    owned.use(socket);
     const spare: Spare = { pid, socket, start: undefined, isStarted: false };
+    owned.defer(() => this.#hangUp(spare));
     if (!this.#children.watch(pid, (exit) => this.#spareExited(spare, exit))) return;
     this.#loop.poller.add(socket.raw, () => this.#receiveFrom(spare));
     owned.move();
