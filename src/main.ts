@@ -11,7 +11,9 @@ import { run } from "./cli/run.ts";
 import { holdSignals } from "./client/signals.ts";
 import { imageName, imageSocketNumber, isBuiltin } from "./domain/builtins.ts";
 import { reasonOf } from "./os/errors.ts";
+import { closedAtStart } from "./os/fd.ts";
 import { exitNow, ownArguments } from "./os/process.ts";
+import { restoreIgnoredByBun } from "./os/signals.ts";
 
 async function main(sys: Sys): Promise<void> {
   const called = process.argv0;
@@ -24,6 +26,8 @@ async function main(sys: Sys): Promise<void> {
   const output = new Output(sys, face);
   if (isBuiltin(name)) {
     const { runCommand } = await import("./image/commands/table.ts");
+    restoreIgnoredByBun(sys);
+    for (const number of closedAtStart(sys)) sys.close(number);
     const args = strings(dropStrings(ownArguments(sys), 1)).map(latin1);
     exitNow(sys, runCommand(sys, name, args));
   }

@@ -10,6 +10,7 @@ export const O_RDONLY = 0o0;
 export const O_WRONLY = 0o1;
 export const O_RDWR = 0o2;
 export const O_CREAT = 0o100;
+export const O_EXCL = 0o200;
 export const O_APPEND = 0o2000;
 export const O_CLOEXEC = 0o2000000;
 export const O_PATH = 0o10000000;
@@ -37,6 +38,7 @@ export const MFD_ALLOW_SEALING = 0x2;
 export const S_IFMT = 0o170000;
 export const S_IFDIR = 0o040000;
 export const S_IFREG = 0o100000;
+export const S_IFSOCK = 0o140000;
 export const S_IFCHR = 0o020000;
 export const STATX_BASIC_STATS = 0x7ff;
 

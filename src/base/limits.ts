@@ -58,12 +58,15 @@ export const graceMsDefault = 5000;
 /** An image must say it is ready, and deliver each fork, within this time; else it is replaced. */
 export const imageTimeoutMs = 5000;
 
-/** The delay before a dead image is started again; doubles up to the bound, resets when ready. */
+/** The delay before a dead image is started again; doubles up to the bound, until one serves. */
 export const imageBackoffMs = 100;
 export const imageBackoffMsMax = 30_000;
 
 /** Forked children that wait for work. One is enough to keep the fork off the caller's path. */
 export const sparesDefault = 1;
+
+/** So many spares may die unused in a row; then their image is replaced, after a delay. */
+export const sparesDyingMax = 3;
 
 /** A spare that was taken is replaced when its job has ended, or after this time. */
 export const refillDelayMs = 20;

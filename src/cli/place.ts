@@ -1,6 +1,6 @@
 /** Where daemons are, for this caller: the rules of domain/discovery.ts applied to this machine. */
 import type { Sys } from "../../ffi/sys.ts";
-import { Connector, type Daemon } from "../client/connect.ts";
+import { Connector, type Daemon, type Warn } from "../client/connect.ts";
 import { ClientError } from "../client/errors.ts";
 import {
   DiscoveryError,
@@ -12,14 +12,17 @@ import {
 import { exists, makePrivateDirectory, statusOf } from "../os/files.ts";
 import { workingDirectory } from "../os/process.ts";
 
-type Warn = (message: string) => void;
+/** A daemon, if one could be reached, and where was looked on the way. */
+export interface Search {
+  readonly daemon: Daemon | undefined;
+  readonly tried: readonly string[];
+}
 
-/** The first daemon that can be reached, and where was looked on the way. */
 export function findDaemon(
   sys: Sys,
   places: { request: DiscoveryRequest; around: Surroundings },
   warn: Warn,
-): { daemon: Daemon | undefined; tried: readonly string[] } {
+): Search {
   using connector = new Connector(sys, warn);
   const tried: string[] = [];
   const daemon = findCandidate(places.request, places.around, (candidate) => {
@@ -29,15 +32,8 @@ export function findDaemon(
   return { daemon, tried };
 }
 
-/** The same, where one has to be there. @throws ClientError when there is none. */
-export function reachDaemon(
-  sys: Sys,
-  places: { request: DiscoveryRequest; around: Surroundings },
-  warn: Warn,
-): Daemon {
-  const { daemon, tried } = findDaemon(sys, places, warn);
-  if (daemon) return daemon;
-  throw new ClientError(
+export function noDaemon(tried: readonly string[]): ClientError {
+  return new ClientError(
     `no daemon: nobody answers at ${tried.join(", ") || "any place of that mode"} ` +
       "(start one with 'prefork serve -d', or use 'prefork run --create')",
   );
@@ -64,7 +60,11 @@ export function discoveryRequest(
   };
 }
 
-export function surroundings(sys: Sys, variable: Variables, warn: Warn): Surroundings {
+export function surroundings(
+  sys: Sys,
+  variable: Variables,
+  warn: (message: string) => void,
+): Surroundings {
   let runtimeDirectory: string | undefined;
   return {
     directory: workingDirectory(sys),
@@ -80,7 +80,11 @@ export function surroundings(sys: Sys, variable: Variables, warn: Warn): Surroun
  * $XDG_RUNTIME_DIR, else /run/user/<uid>, else a private directory under the system's temporary
  * one: the first that is a directory of ours in which nobody else can write.
  */
-function findRuntimeDirectory(sys: Sys, variable: Variables, warn: Warn): string {
+function findRuntimeDirectory(
+  sys: Sys,
+  variable: Variables,
+  warn: (message: string) => void,
+): string {
   const uid = sys.geteuid();
   const named = variable("XDG_RUNTIME_DIR");
   if (named !== undefined) {

@@ -13,6 +13,7 @@ import { releaseSignals } from "../client/signals.ts";
 import { creationCandidate, DiscoveryError, type Surroundings } from "../domain/discovery.ts";
 import { SystemError } from "../os/errors.ts";
 import { closedAtStart } from "../os/fd.ts";
+import { descriptorTarget } from "../os/files.ts";
 import { exitNow, ownEnvironment } from "../os/process.ts";
 import { exitCodes } from "./exit-codes.ts";
 import {
@@ -24,7 +25,7 @@ import {
   UsageError,
 } from "./options.ts";
 import type { Output } from "./output.ts";
-import { discoveryRequest, findDaemon, ownVariables, reachDaemon, surroundings } from "./place.ts";
+import { discoveryRequest, findDaemon, noDaemon, ownVariables, surroundings } from "./place.ts";
 
 /**
  * Runs a job as `words` (what stands behind `run` or `pfc`) ask for. The process ends here.
@@ -48,6 +49,7 @@ export async function run(
     const fds = (reading.values.get("fd") ?? []).map((text) =>
       parseCount("fd", text, { min: 0, max: jobFdNumberMax }),
     );
+    for (const number of fds) requireOpen(sys, number); // before we open any ourselves
     const around = surroundings(sys, ownVariables, (message) => output.complain(message));
     const daemon = reach(sys, output, { reading, around });
     const caller = { argv, env, closed, workingDirectory: around.directory };
@@ -77,13 +79,23 @@ function reach(
     },
     ownVariables,
   );
-  if (!reading.flags.has("create")) {
-    return reachDaemon(sys, { request, around }, (message) => output.complain(message));
-  }
-  // What a new daemon will replace is no news.
-  const { daemon } = findDaemon(sys, { request, around }, () => {});
+  const creates = reading.flags.has("create");
+  const { daemon, tried } = findDaemon(sys, { request, around }, (message, isStale) => {
+    // What a new daemon will replace is no news.
+    if (!(creates && isStale)) output.complain(message);
+  });
   if (daemon) return daemon;
+  if (!creates) throw noDaemon(tried);
   return connectOrLaunch(sys, creationCandidate(request, around), () => performance.now());
+}
+
+/** @throws ClientError when nothing was handed to us under this number. */
+function requireOpen(sys: Sys, number: number): void {
+  const target = descriptorTarget(sys, number);
+  // The runtime has opened these for its event loop before any script ran.
+  const isOurs = target === "anon_inode:[eventpoll]" || target === "anon_inode:[eventfd]";
+  if (target !== undefined && !isOurs) return;
+  throw new ClientError(`cannot pass descriptor ${number}: it is not open (--fd ${number})`);
 }
 
 /** Options are text; the command behind them stays bytes. */

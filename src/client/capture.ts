@@ -3,7 +3,7 @@ import type { Sys } from "../../ffi/sys.ts";
 import { jobFdNumberMax, jobFdsMax } from "../base/limits.ts";
 import type { StringList } from "../base/strings.ts";
 import { SystemError } from "../os/errors.ts";
-import { type Fd, isOpen, type RawFd, standard } from "../os/fd.ts";
+import { type Fd, type RawFd, standard } from "../os/fd.ts";
 import { openNull, openPlace } from "../os/files.ts";
 import type { DescriptorMapping, RunRequest } from "../protocol/messages.ts";
 import { ClientError } from "./errors.ts";
@@ -59,9 +59,6 @@ export function capture(
     if (number <= 2) continue;
     if (number > jobFdNumberMax) {
       throw new ClientError(`cannot pass descriptor ${number}: the highest is ${jobFdNumberMax}`);
-    }
-    if (!isOpen(sys, number)) {
-      throw new ClientError(`cannot pass descriptor ${number}: it is not open (--fd ${number})`);
     }
     pass(number, number as RawFd);
   }

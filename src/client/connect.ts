@@ -12,8 +12,8 @@ export interface Daemon {
   readonly pid: number;
 }
 
-/** Hears what is passed over on the way. */
-export type Warn = (message: string) => void;
+/** Hears what is passed over on the way, and whether that was only a stale socket. */
+export type Warn = (message: string, isStale: boolean) => void;
 
 const unreachableWords: Readonly<Record<Exclude<Unreachable, "missing">, string>> = {
   refused: "it is stale: nobody listens",
@@ -39,15 +39,17 @@ export class Connector implements Disposable {
     const outcome = tryConnect(this.#sys, this.#socket.raw, socketPath);
     if (outcome === "missing") return undefined;
     if (outcome !== "connected") {
-      this.#warn(`ignoring ${socketPath}: ${unreachableWords[outcome]}`);
+      this.#warn(`ignoring ${socketPath}: ${unreachableWords[outcome]}`, outcome === "refused");
       return undefined;
     }
     const { pid, uid } = peerCredentials(this.#sys, this.#socket.raw);
     // Who gets our descriptors can type into our terminal: only ourselves, or root.
     if (uid === this.#sys.geteuid() || uid === 0) {
-      return { socket: this.#socket.move(), socketPath, pid };
+      const socket = this.#socket.move();
+      this.#socket = undefined;
+      return { socket, socketPath, pid };
     }
-    this.#warn(`ignoring ${socketPath}: its daemon belongs to user ${uid}`);
+    this.#warn(`ignoring ${socketPath}: its daemon belongs to user ${uid}`, false);
     this[Symbol.dispose]();
     return undefined;
   }

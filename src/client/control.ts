@@ -2,8 +2,11 @@
 import { safeDestr } from "destr";
 import type { Sys } from "../../ffi/sys.ts";
 import { answerTimeoutMs } from "../base/limits.ts";
+import { pidPathOf } from "../domain/discovery.ts";
 import { tryOpenPidFd } from "../os/children.ts";
+import { pidFileHolder } from "../os/lock.ts";
 import { waitReadable } from "../os/poll.ts";
+import { signalNumbers, trySignal } from "../os/signals.ts";
 import type { Message } from "../protocol/messages.ts";
 import type { Daemon } from "./connect.ts";
 import { Conversation } from "./conversation.ts";
@@ -27,11 +30,32 @@ export function status(sys: Sys, daemon: Daemon): Report {
 /** Stops the daemon and returns when it is gone, however long its jobs take. */
 export function stop(sys: Sys, daemon: Daemon, now: boolean): Report {
   using socket = daemon.socket;
-  using process = tryOpenPidFd(sys, daemon.pid);
+  // A daemon outside our pid namespace has no number here; then its end of the socket must do.
+  using process = daemon.pid > 0 ? tryOpenPidFd(sys, daemon.pid) : undefined;
   const answer = ask(new Conversation(sys, daemon, socket.raw), { type: "stop", now }, "report");
   const report = parseReport(answer, statusShape);
-  if (process) waitReadable(sys, [process.raw], -1);
+  waitReadable(sys, [(process ?? socket).raw], -1);
   return report;
+}
+
+/**
+ * Waits for a daemon that is stopping already: it does not answer any more, but holds its lock.
+ * @returns its pid, or undefined when none of `socketPaths` has one.
+ */
+export function awaitStopping(
+  sys: Sys,
+  socketPaths: readonly string[],
+  now: boolean,
+): number | undefined {
+  for (const socketPath of socketPaths) {
+    const pid = pidFileHolder(sys, pidPathOf(socketPath));
+    using process = pid === undefined ? undefined : tryOpenPidFd(sys, pid);
+    if (pid === undefined || !process) continue;
+    if (now) trySignal(sys, pid, signalNumbers.SIGTERM); // its second signal: it does not wait
+    waitReadable(sys, [process.raw], -1);
+    return pid;
+  }
+  return undefined;
 }
 
 const statusShape = {

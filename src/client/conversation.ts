@@ -27,11 +27,13 @@ export class Conversation {
   /** A daemon that is gone is noticed at the next `receive`, with what it may have said before. */
   send(message: Message, fds: readonly RawFd[] = []): void {
     try {
-      sendMessage(this.#sys, this.#socket, { id: 0, message }, fds);
+      const outcome = sendMessage(this.#sys, this.#socket, { id: 0, message }, fds);
+      if (outcome !== "again") return; // that it is gone is noticed at the next `receive`
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
       throw new ClientError(`cannot send to ${this.#who()}: ${error.message}`);
     }
+    throw new ClientError(`cannot send to ${this.#who()}: it does not read (is it stopped?)`);
   }
 
   receive(timeoutMs: number): Message {

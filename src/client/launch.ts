@@ -27,8 +27,10 @@ export function connectOrLaunch(sys: Sys, candidate: Candidate, nowMs: () => num
   const { socketPath } = candidate;
   using directory = open(sys, socketPath.slice(0, socketPath.lastIndexOf("/") + 1), O_DIRECTORY);
   const deadlineMs = nowMs() + launchTimeoutMs;
-  // Before the daemon listens, what it replaces looks stale: that is no news to anybody.
-  using connector = new Connector(sys, () => {});
+  using connector = new Connector(sys, (message, isStale) => {
+    // A stale socket is replaced. Anything else is in the way of a new one.
+    if (!isStale) throw new ClientError(`cannot start a daemon at ${socketPath}: ${message}`);
+  });
   for (;;) {
     const isOurs = tryLock(sys, directory.raw);
     const daemon = connector.tryReach(candidate);

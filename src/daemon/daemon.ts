@@ -54,6 +54,8 @@ export interface StatusReport {
 const watchedSignals: readonly SignalName[] = ["SIGTERM", "SIGINT", "SIGHUP", "SIGCHLD"];
 /** So long without an event is a quiet moment. */
 const quietMs = 500;
+/** How often a stopping daemon looks whether the last process groups are gone. */
+const groupsPollMs = 20;
 /** How long accepting pauses when we are out of descriptors. */
 const acceptPauseMs = 100;
 /** Connections accepted before others have their turn. */
@@ -114,7 +116,7 @@ export class Daemon implements Disposable {
 
   /** Nothing is left to be done. */
   get isFinished(): boolean {
-    return this.#state === "stopping" && this.#children.count === 0 && this.#connections.size === 0;
+    return this.#hasNothingToDo() && this.#connections.size === 0;
   }
 
   /**
@@ -122,12 +124,12 @@ export class Daemon implements Disposable {
    * After work, the first quiet moment is used to collect garbage: the timers with which the
    * runtime would do so belong to the event loop that a daemon never enters.
    */
-  turn(timeoutMs = this.#hasGarbage ? quietMs : -1): void {
+  turn(timeoutMs: number = this.#patienceMs()): void {
     const count = this.#loop.poller.turn(timeoutMs);
     if (count === 0 && this.#hasGarbage) Bun.gc(true);
     this.#hasGarbage = count > 0;
     // Clients that only watch us stop are let go when all else is done.
-    if (this.#state === "stopping" && this.#children.count === 0) {
+    if (this.#hasNothingToDo()) {
       for (const connection of [...this.#connections]) connection.end();
     }
   }
@@ -141,8 +143,7 @@ export class Daemon implements Disposable {
     this.#accept(); // who has connected already gets an answer
     this.#stopListening();
     this.#image.close();
-    this.#jobs.signalAll(signalNumbers.SIGTERM);
-    this.#jobs.signalAll(signalNumbers.SIGCONT); // a stopped job cannot act on SIGTERM
+    this.#jobs.terminate();
     this.#loop.timers.after(this.#settings.graceMs, () => this.kill("the grace time is over"));
   }
 
@@ -153,7 +154,8 @@ export class Daemon implements Disposable {
     this.#isKilling = true;
     const { running } = this.#jobs.counts;
     if (running > 0) this.#loop.log.warn(`${reason}: killing ${running} jobs`);
-    this.#jobs.signalAll(signalNumbers.SIGKILL);
+    this.#image.killAssigned();
+    this.#jobs.kill();
   }
 
   report(): StatusReport {
@@ -177,6 +179,17 @@ export class Daemon implements Disposable {
     using _image = this.#image;
     this.#stopListening();
     for (const connection of [...this.#connections]) connection.close();
+  }
+
+  #hasNothingToDo(): boolean {
+    return this.#state === "stopping" && this.#children.count === 0 && !this.#jobs.hasGroups();
+  }
+
+  /** How long a turn may wait for something to happen. */
+  #patienceMs(): number {
+    // What jobs have left behind in their groups is not ours to wait for: we have to look.
+    if (this.#state === "stopping" && this.#children.count === 0) return groupsPollMs;
+    return this.#hasGarbage ? quietMs : -1;
   }
 
   #takeSignals(): void {

@@ -91,6 +91,10 @@ export function openEndpoint(sys: Sys, socketPath: string, pidFile?: string): En
     }
     locks.use(lock);
   }
+  const existing = statusOf(sys, socketPath);
+  if (existing && existing.kind !== "socket") {
+    throw new OccupiedError(`${socketPath} exists and is not a socket: it is left alone`);
+  }
   const temporary = `${socketPath}.${sys.getpid()}`;
   removeFile(sys, temporary); // an earlier process with our number may have died between the steps
   owned.defer(() => removeFileIfPossible(sys, temporary));

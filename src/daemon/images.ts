@@ -12,6 +12,7 @@ import {
   imageTimeoutMs,
   refillDelayMs,
   sparesDefault,
+  sparesDyingMax,
 } from "../base/limits.ts";
 import { fromLatin1, stringList } from "../base/strings.ts";
 import { imageName, imageSocketNumber } from "../domain/builtins.ts";
@@ -50,6 +51,8 @@ interface Spare {
   /** Until it has said `started`, or is given up. */
   socket: Fd | undefined;
   start: WarmStart | undefined;
+  /** By then one that was given a job must have said `started`. */
+  deadline: Timer | undefined;
   isStarted: boolean;
 }
 
@@ -69,6 +72,8 @@ export class Image implements Disposable {
   #forksAsked = 0;
   #isStopping = false;
   #served = 0;
+  /** Spares that died without a job, since one last had one. */
+  #diedUnused = 0;
   readonly #idle: Spare[] = [];
   /** Those that have been given a job and have not said `started` yet. */
   readonly #assigned = new Set<Spare>();
@@ -106,6 +111,11 @@ export class Image implements Disposable {
     this.#isStopping = true;
     this.#restart?.cancel();
     this.#retire();
+  }
+
+  /** Does not wait for spares that have been given a job and have not started it. */
+  killAssigned(): void {
+    for (const { pid } of this.#assigned) trySignal(this.#loop.sys, pid, signalNumbers.SIGKILL);
   }
 
   /** Closes everything, also what jobs about to start are waiting for. */
@@ -175,7 +185,6 @@ export class Image implements Disposable {
       case "spare": {
         const [socket] = fds;
         if (!socket) return this.#giveUp("sent a spare without its socket");
-        this.#backoffMs = imageBackoffMs;
         this.#forksAsked -= 1;
         this.#answered();
         this.#adopt(message.pid, socket.move());
@@ -192,7 +201,7 @@ export class Image implements Disposable {
   /** Takes in a new spare and consumes its socket. One that has died already is let go. */
   #adopt(pid: number, socket: Fd): void {
     using owned = new DisposableStack();
-    const spare: Spare = { pid, socket, start: undefined, isStarted: false };
+    const spare: Spare = { pid, socket, start: undefined, deadline: undefined, isStarted: false };
     owned.defer(() => this.#hangUp(spare));
     if (!this.#children.watch(pid, (exit) => this.#spareExited(spare, exit))) return;
     this.#loop.poller.add(socket.raw, () => this.#receiveFrom(spare));
@@ -233,6 +242,10 @@ export class Image implements Disposable {
       return true;
     }
     spare.start = start;
+    spare.deadline = this.#loop.timers.after(imageTimeoutMs, () => {
+      this.#loop.log.error(`the spare ${spare.pid} has not started its job: killing it`);
+      trySignal(sys, spare.pid, signalNumbers.SIGKILL);
+    });
     this.#assigned.add(spare);
     return true;
   }
@@ -290,11 +303,18 @@ export class Image implements Disposable {
   }
 
   #started(spare: Spare): void {
-    this.#assigned.delete(spare);
+    this.#settled(spare);
     spare.isStarted = true;
     this.#served += 1;
+    this.#diedUnused = 0;
+    this.#backoffMs = imageBackoffMs;
     this.#hangUp(spare);
     spare.start?.onStarted(spare.pid);
+  }
+
+  #settled(spare: Spare): void {
+    spare.deadline?.cancel();
+    this.#assigned.delete(spare);
   }
 
   #hangUp(spare: Spare): void {
@@ -306,7 +326,7 @@ export class Image implements Disposable {
 
   #failed(spare: Spare, outcome: "failed" | "lost", errno: number, reason: string): void {
     const { start } = spare;
-    this.#assigned.delete(spare);
+    this.#settled(spare);
     spare.start = undefined;
     start?.onFailed(outcome, errno, reason);
   }
@@ -324,7 +344,9 @@ export class Image implements Disposable {
       this.#idle.splice(index, 1);
       if (!this.#isStopping) {
         this.#loop.log.warn(`the spare ${spare.pid} of the image ${this.name} died while idle`);
-        this.#assign();
+        this.#diedUnused += 1;
+        if (this.#diedUnused >= sparesDyingMax) this.#giveUp("forks spares that die");
+        else this.#assign();
       }
     }
     this.#failed(spare, "lost", 0, `the process ${spare.pid} that was to run it died`);
@@ -376,6 +398,7 @@ export class Image implements Disposable {
       this.#loop.log.error(`the image ${this.name} (pid ${pid}) died (wait status ${waitStatus})`);
     }
     this.#pid = 0;
+    this.#diedUnused = 0;
     this.#retire();
     if (!this.#isStopping) this.#scheduleRestart();
   }

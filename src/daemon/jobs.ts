@@ -58,6 +58,8 @@ export class Jobs {
   readonly #image: Image;
   readonly #jobsMax: number;
   readonly #jobs = new Map<number, Job>();
+  /** The process groups that were asked to end, because the daemon is. */
+  readonly #ending = new Set<number>();
   #nextId = 1;
   #done = 0;
   #failed = 0;
@@ -106,10 +108,30 @@ export class Jobs {
     this.#tell(id, { kind: "clientGone" });
   }
 
-  /** Sends a signal to the process group of every running job. */
-  signalAll(signal: number): void {
+  /** Asks the process groups of all running jobs to end; see `hasGroups`. */
+  terminate(): void {
     for (const { state } of this.#jobs.values()) {
-      if (state.kind === "running") trySignal(this.#loop.sys, -state.pid, signal);
+      if (state.kind === "running") this.#ending.add(state.pid);
+    }
+    this.#signalEnding(signalNumbers.SIGTERM);
+    this.#signalEnding(signalNumbers.SIGCONT); // a stopped process cannot act on SIGTERM
+  }
+
+  /** Does not ask any longer. */
+  kill(): void {
+    this.#signalEnding(signalNumbers.SIGKILL);
+  }
+
+  /** Whether a group that was asked to end still has members, its leader's children included. */
+  hasGroups(): boolean {
+    this.#signalEnding(0);
+    return this.#ending.size > 0;
+  }
+
+  #signalEnding(signal: number): void {
+    for (const group of this.#ending) {
+      // Once a group is gone its number may be given to another.
+      if (!trySignal(this.#loop.sys, -group, signal)) this.#ending.delete(group);
     }
   }
 

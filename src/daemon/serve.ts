@@ -11,6 +11,8 @@ import {
   FD_CLOEXEC,
   O_APPEND,
   O_CREAT,
+  O_EXCL,
+  O_NOFOLLOW,
   O_WRONLY,
   SYS_close_range,
 } from "../../ffi/linux/constants.ts";
@@ -28,6 +30,7 @@ import {
   readToEnd,
   removeFile,
   replaceFd,
+  statusOf,
   writeText,
 } from "../os/files.ts";
 import { inheritHeap, isOneThreadEnvironment, oneThreadEnvironment } from "../os/one-thread.ts";
@@ -41,6 +44,7 @@ import {
   ownExecutable,
   setProcessName,
 } from "../os/process.ts";
+import { resetSignal, signalNumbers } from "../os/signals.ts";
 import { Daemon, type DaemonSettings } from "./daemon.ts";
 import { openEndpoint } from "./endpoint.ts";
 import { createLog, type LogLevel } from "./log.ts";
@@ -91,17 +95,16 @@ function runDaemon(sys: Sys, options: ServeOptions): number {
   check(sys.close_range(SYS_close_range, 3, 0xffff_ffff, CLOSE_RANGE_CLOEXEC), "close_range");
   const ready = options.readyFd === undefined ? undefined : ownReadyFd(sys, options.readyFd, owned);
   const defaultLog = ready ? logPathOf(options.socketPath) : undefined;
-  const logFile = options.logFile ?? defaultLog;
   const endpoint = owned.use(openEndpoint(sys, options.socketPath, options.pidFile));
-  const logFd =
-    logFile === undefined
-      ? undefined
-      : owned.use(open(sys, logFile, O_WRONLY | O_APPEND | O_CREAT, 0o600));
+  const log = openLog(sys, options.logFile, defaultLog);
+  if (log) owned.use(log.file);
+  // Whoever started us may ignore it, and then nobody would ever learn how a job ended.
+  resetSignal(sys, signalNumbers.SIGCHLD);
   becomeSubreaper(sys);
-  const log = createLog(sys, options.logLevel);
-  const daemon = owned.use(new Daemon(sys, log, endpoint, options));
+  const logger = createLog(sys, options.logLevel);
+  const daemon = owned.use(new Daemon(sys, logger, endpoint, options));
   // Until here a failure is told to whoever started us; from here on the log has it.
-  if (logFd) replaceFd(sys, logFd.raw, standard.error);
+  if (log) replaceFd(sys, log.file.raw, standard.error);
   daemon.start();
   if (ready) {
     using nothing = openNull(sys);
@@ -115,14 +118,33 @@ function runDaemon(sys: Sys, options: ServeOptions): number {
     while (!daemon.isFinished) daemon.turn();
   } catch (error) {
     // A mistake of our own. The jobs go on; waiting clients see that the daemon is gone.
-    log.error(`internal error: ${reasonOf(error)}`);
-    log.debug(error instanceof Error ? error.stack : error);
+    logger.error(`internal error: ${reasonOf(error)}`);
+    logger.debug(error instanceof Error ? error.stack : error);
     return 1;
   }
-  log.info("stopped");
+  logger.info("stopped");
   // A log that outlives its daemon is one that somebody needs to read; this one is not.
-  if (options.logFile === undefined && defaultLog) removeFile(sys, defaultLog);
+  if (log?.isTemporary) removeFile(sys, log.path);
   return 0;
+}
+
+interface LogFile {
+  readonly path: string;
+  readonly file: Fd;
+  /** Made by us, in a place nobody chose. */
+  readonly isTemporary: boolean;
+}
+
+/** The log file asked for, else the default one, else none. */
+function openLog(sys: Sys, asked?: string, byDefault?: string): LogFile | undefined {
+  const path = asked ?? byDefault;
+  if (path === undefined) return undefined;
+  const flags = O_WRONLY | O_APPEND | O_NOFOLLOW;
+  if (asked === undefined && !statusOf(sys, path)) {
+    const file = open(sys, path, flags | O_CREAT | O_EXCL, 0o600);
+    return { path, file, isTemporary: true };
+  }
+  return { path, file: open(sys, path, flags | O_CREAT, 0o600), isTemporary: false };
 }
 
 function ownReadyFd(sys: Sys, number: number, owned: DisposableStack): Fd {

@@ -67,7 +67,7 @@ export function findCandidate<Found>(
 export function creationCandidate(request: DiscoveryRequest, around: Surroundings): Candidate {
   if (request.project !== undefined) validateProjectName(request.project);
   if (request.socket !== undefined) return explicitCandidate(request.socket, request, around);
-  const mode = request.mode ?? (request.project === undefined ? "runtime" : "project");
+  const mode = request.mode ?? "runtime";
   const [first] = candidatesOf(mode, request, around);
   if (first) return first;
   throw new DiscoveryError(

@@ -8,8 +8,8 @@ import type { Sys } from "../../ffi/sys.ts";
 import { imageName } from "../domain/builtins.ts";
 import { tryReap } from "../os/children.ts";
 import { check, reasonOf, retry, SystemError } from "../os/errors.ts";
-import { Fd } from "../os/fd.ts";
-import { openPipe } from "../os/files.ts";
+import { Fd, standard } from "../os/fd.ts";
+import { openPipe, writeText } from "../os/files.ts";
 import { inheritHeap, threadCount } from "../os/one-thread.ts";
 import { exitNow, setProcessName } from "../os/process.ts";
 import { socketPair } from "../os/socket.ts";
@@ -68,11 +68,17 @@ function forkSpare(sys: Sys, daemon: Fd): { pid: number; socket: Fd } {
       sys.write(writeEnd.raw, pid, pid.length);
       exitNow(sys, 0);
     }
-    daemon[Symbol.dispose]();
-    pair.ours[Symbol.dispose]();
-    pipe.readEnd[Symbol.dispose]();
-    pipe.writeEnd[Symbol.dispose]();
-    runSpare(sys, theirs);
+    try {
+      daemon[Symbol.dispose]();
+      pair.ours[Symbol.dispose]();
+      pipe.readEnd[Symbol.dispose]();
+      pipe.writeEnd[Symbol.dispose]();
+      runSpare(sys, theirs);
+    } catch (error) {
+      // Never back into the image's own code. The daemon reaps us, and standard error is its log.
+      writeText(sys, standard.error, `a spare cannot get ready: ${reasonOf(error)}\n`);
+    }
+    exitNow(sys, 1);
   }
   writeEnd[Symbol.dispose]();
   tryReap(sys, middle, { wait: true });

@@ -15,6 +15,7 @@ import {
   S_IFDIR,
   S_IFMT,
   S_IFREG,
+  S_IFSOCK,
   STATX_BASIC_STATS,
   SYS_close_range,
   X_OK,
@@ -37,7 +38,7 @@ function shown(path: Path): string {
 export interface FileStatus {
   readonly uid: number;
   readonly permissions: number;
-  readonly kind: "file" | "directory" | "character" | "other";
+  readonly kind: "file" | "directory" | "character" | "socket" | "other";
   /** Device and inode: the same text is the same file. */
   readonly identity: string;
 }
@@ -73,6 +74,13 @@ export function statusOfFd(sys: Sys, fd: RawFd): FileStatus {
   return result as FileStatus;
 }
 
+const kinds: ReadonlyMap<number, FileStatus["kind"]> = new Map([
+  [S_IFREG, "file"],
+  [S_IFDIR, "directory"],
+  [S_IFCHR, "character"],
+  [S_IFSOCK, "socket"],
+]);
+
 function readStatus(sys: Sys, at: number, path: Path, flags: number): FileStatus | number {
   const buffer = allocate(statx.size);
   const result = sys.statx(at, cString(path), flags, STATX_BASIC_STATS, buffer);
@@ -83,14 +91,7 @@ function readStatus(sys: Sys, at: number, path: Path, flags: number): FileStatus
   return {
     uid: statx.get(buffer, "stx_uid"),
     permissions: mode & 0o7777,
-    kind:
-      type === S_IFREG
-        ? "file"
-        : type === S_IFDIR
-          ? "directory"
-          : type === S_IFCHR
-            ? "character"
-            : "other",
+    kind: kinds.get(type) ?? "other",
     identity: `${device}:${statx.get(buffer, "stx_ino")}`,
   };
 }
@@ -180,6 +181,14 @@ export function rename(sys: Sys, from: string, to: string): void {
 export function makePrivateDirectory(sys: Sys, path: string): void {
   const result = sys.mkdirat(AT_FDCWD, cString(path), 0o700);
   if (result !== -errno.EEXIST) check(result, "mkdir", path);
+}
+
+/** What a descriptor of ours leads to, as /proc tells it; undefined when it is not open. */
+export function descriptorTarget(sys: Sys, number: number): string | undefined {
+  const buffer = allocate(4096);
+  const name = cString(`/proc/self/fd/${number}`);
+  const size = sys.readlinkat(AT_FDCWD, name, buffer, buffer.length);
+  return size < 0 ? undefined : decoder.decode(buffer.subarray(0, size));
 }
 
 /** Puts `replacement` where `number` is; the replacement stays open under its own number too. */

@@ -1,18 +1,11 @@
 /** The PID file: a lock held for life decides who is the daemon, not the number in the file. */
 import { errno } from "../../ffi/errno.ts";
-import { LOCK_EX, LOCK_NB, O_CREAT, O_RDWR } from "../../ffi/linux/constants.ts";
+import { LOCK_EX, LOCK_NB, O_CREAT, O_NOFOLLOW, O_RDWR } from "../../ffi/linux/constants.ts";
+import { copyOf } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
-import { check, retry } from "./errors.ts";
+import { check, retry, SystemError } from "./errors.ts";
 import type { Fd, RawFd } from "./fd.ts";
-import {
-  isFile,
-  open,
-  readToEnd,
-  removeFileIfPossible,
-  statusOf,
-  statusOfFd,
-  writeText,
-} from "./files.ts";
+import { isFile, open, readToEnd, removeFileIfPossible, statusOf, statusOfFd } from "./files.ts";
 import { waitReadable } from "./poll.ts";
 
 /** A held lock is tried again so often, and so many milliseconds later. */
@@ -35,7 +28,8 @@ export class PidFile implements Disposable {
 
   write(pid: number): void {
     check(this.#sys.ftruncate(this.#file.raw, 0), "ftruncate", this.#path);
-    writeText(this.#sys, this.#file.raw, `${pid}\n`);
+    const text = copyOf(new TextEncoder().encode(`${pid}\n`));
+    check(this.#sys.pwrite(this.#file.raw, text, text.length, 0), "write", this.#path);
   }
 
   [Symbol.dispose](): void {
@@ -57,7 +51,7 @@ export interface Held {
 export function acquirePidFile(sys: Sys, path: string): PidFile | Held {
   for (let attempt = 1; ; attempt++) {
     using owned = new DisposableStack();
-    const file = owned.use(open(sys, path, O_RDWR | O_CREAT, 0o644));
+    const file = owned.use(open(sys, path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o644));
     if (!tryLock(sys, file.raw)) {
       if (attempt === attemptsMax) return { heldBy: parsePid(readToEnd(sys, file.raw)) };
       waitReadable(sys, [], retryMs); // it may be a client that only looks: isPidFileHeld
@@ -65,7 +59,15 @@ export function acquirePidFile(sys: Sys, path: string): PidFile | Held {
     }
     // Between open and lock the holder may have removed the name: then ours locks nothing.
     const { identity } = statusOfFd(sys, file.raw);
-    if (statusOf(sys, path)?.identity !== identity) continue;
+    if (statusOf(sys, path)?.identity !== identity) {
+      if (attempt === attemptsMax) throw new SystemError("lock", errno.EAGAIN, path);
+      continue;
+    }
+    // A name that was given by mistake must not cost its owner a file.
+    const before = readToEnd(sys, file.raw);
+    if (before.length > 0 && parsePid(before) === undefined) {
+      throw new SystemError("use as a PID file", errno.EEXIST, path);
+    }
     const pidFile = owned.use(new PidFile(sys, path, { file: file.move(), identity }));
     pidFile.write(sys.getpid());
     owned.move();
@@ -75,9 +77,20 @@ export function acquirePidFile(sys: Sys, path: string): PidFile | Held {
 
 /** Whether some process holds the PID file. To find out, its lock is taken for a moment. */
 export function isPidFileHeld(sys: Sys, path: string): boolean {
-  if (!statusOf(sys, path)) return false;
-  using file = open(sys, path, O_RDWR);
-  return !tryLock(sys, file.raw);
+  return readHolder(sys, path) !== "nobody";
+}
+
+/** The pid of the process that holds the PID file, if one does and the file says which. */
+export function pidFileHolder(sys: Sys, path: string): number | undefined {
+  const holder = readHolder(sys, path);
+  return typeof holder === "number" ? holder : undefined;
+}
+
+function readHolder(sys: Sys, path: string): number | "somebody" | "nobody" {
+  if (statusOf(sys, path)?.kind !== "file") return "nobody";
+  using file = open(sys, path, O_RDWR | O_NOFOLLOW);
+  if (tryLock(sys, file.raw)) return "nobody";
+  return parsePid(readToEnd(sys, file.raw)) ?? "somebody";
 }
 
 /** Takes the lock without waiting; false when somebody holds it. See flock(2). */

@@ -34,7 +34,8 @@ export function createSealed(sys: Sys, bytes: Uint8Array): Fd {
  * file at all and a read could block) or is shorter.
  */
 export function readSealed(sys: Sys, fd: RawFd, size: number): Uint8Array<ArrayBuffer> | undefined {
-  if (sys.fcntl(fd, F_GET_SEALS, 0) !== sealed) return undefined;
+  const seals = sys.fcntl(fd, F_GET_SEALS, 0);
+  if (seals < 0 || (seals & sealed) !== sealed) return undefined;
   const memory = allocate(size);
   let filled = 0;
   while (filled < size) {

@@ -35,6 +35,8 @@ const unreachableByErrno: ReadonlyMap<number, Unreachable> = new Map([
   [errno.EACCES, "denied"],
   [errno.EPERM, "denied"],
   [errno.EPROTOTYPE, "not-a-daemon"],
+  [errno.ELOOP, "not-a-daemon"],
+  [errno.ENAMETOOLONG, "not-a-daemon"],
   [errno.EAGAIN, "busy"],
 ]);
 

@@ -110,7 +110,7 @@ export type Message =
   | Refusal
   /** JSON: {pid, version}. */
   | { readonly type: "pong"; readonly json: string }
-  /** JSON: see daemon/report.ts. */
+  /** JSON: see StatusReport in daemon/daemon.ts. */
   | { readonly type: "report"; readonly json: string }
   /** Image to daemon: preloaded, and able to fork. */
   | { readonly type: "ready" }

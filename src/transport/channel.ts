@@ -69,7 +69,9 @@ export class MessageReceiver {
     if (typeof datagram === "string") return datagram;
     using owned = new DisposableStack();
     for (const fd of datagram.fds) owned.use(fd);
-    if (datagram.truncated) throw new ProtocolError("the message was cut off");
+    if (datagram.truncated) {
+      throw new ProtocolError("the message was cut off: too large, or too few descriptors left");
+    }
     const header = decodeHeader(datagram.bytes, datagram.fds.length);
     const inMemfd = isBodyInMemfd(header);
     const body = inMemfd ? this.#readBody(header, datagram) : copyBody(datagram);

@@ -1,10 +1,17 @@
 /** `prefork ping`, `status` and `stop`. */
 import type { Sys } from "../../../ffi/sys.ts";
 import type { Daemon } from "../../client/connect.ts";
-import { ping, type Report, status, stop } from "../../client/control.ts";
+import { awaitStopping, ping, type Report, status, stop } from "../../client/control.ts";
 import { discoveryOptions } from "../options.ts";
 import type { Output } from "../output.ts";
-import { discoveryRequest, ownVariables, reachDaemon, surroundings } from "../place.ts";
+import {
+  discoveryRequest,
+  findDaemon,
+  noDaemon,
+  ownVariables,
+  type Search,
+  surroundings,
+} from "../place.ts";
 import { type Command, helpOption, textValue, type Values } from "./command.ts";
 
 const jsonOption = { type: "boolean", description: "print JSON for programs" } as const;
@@ -47,20 +54,34 @@ export const stopCommand: Command = {
     [`${name} --now`, "SIGKILL at once"],
   ],
   run: ({ sys, output }, values) => {
-    const { pid, running } = stop(sys, reach(sys, output, values), values["now"] === true);
-    output.print(`stopped pfd (pid ${pid}); ${running} jobs were running\n`);
+    const now = values["now"] === true;
+    const { daemon, tried } = find(sys, output, values);
+    if (daemon) {
+      const { pid, running } = stop(sys, daemon, now);
+      output.print(`stopped pfd (pid ${pid}); ${running} jobs were running\n`);
+      return 0;
+    }
+    const pid = awaitStopping(sys, tried, now);
+    if (pid === undefined) throw noDaemon(tried);
+    output.print(`pfd (pid ${pid}) was stopping, and is gone\n`);
     return 0;
   },
 };
 
-function reach(sys: Sys, output: Output, values: Values): Daemon {
+function find(sys: Sys, output: Output, values: Values): Search {
   const warn = (message: string): void => output.complain(message);
   const around = surroundings(sys, ownVariables, warn);
   const socket = textValue(values, "socket");
   const mode = textValue(values, "mode");
   const project = textValue(values, "project");
   const request = discoveryRequest({ socket, mode, project }, ownVariables);
-  return reachDaemon(sys, { request, around }, warn);
+  return findDaemon(sys, { request, around }, warn);
+}
+
+function reach(sys: Sys, output: Output, values: Values): Daemon {
+  const { daemon, tried } = find(sys, output, values);
+  if (daemon) return daemon;
+  throw noDaemon(tried);
 }
 
 function formatReport(report: Report): string {
