@@ -51,6 +51,8 @@ export interface Held {
 export function acquirePidFile(sys: Sys, path: string): PidFile | Held {
   for (let attempt = 1; ; attempt++) {
     using owned = new DisposableStack();
+    // An existing file is told apart from a new one: it may be somebody's, given by mistake.
+    const isNew = !statusOf(sys, path);
     const file = owned.use(open(sys, path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o644));
     if (!tryLock(sys, file.raw)) {
       if (attempt === attemptsMax) return { heldBy: parsePid(readToEnd(sys, file.raw)) };
@@ -63,9 +65,7 @@ export function acquirePidFile(sys: Sys, path: string): PidFile | Held {
       if (attempt === attemptsMax) throw new SystemError("lock", errno.EAGAIN, path);
       continue;
     }
-    // A name that was given by mistake must not cost its owner a file.
-    const before = readToEnd(sys, file.raw);
-    if (before.length > 0 && parsePid(before) === undefined) {
+    if (!isNew && !isPidFile(readToEnd(sys, file.raw))) {
       throw new SystemError("use as a PID file", errno.EEXIST, path);
     }
     const pidFile = owned.use(new PidFile(sys, path, { file: file.move(), identity }));
@@ -99,6 +99,11 @@ export function tryLock(sys: Sys, fd: RawFd): boolean {
   if (result === -errno.EAGAIN) return false;
   check(result, "flock");
   return true;
+}
+
+/** What a daemon leaves behind: its number, or nothing when it died before it could write it. */
+function isPidFile(content: Uint8Array): boolean {
+  return content.length === 0 || parsePid(content) !== undefined;
 }
 
 function parsePid(bytes: Uint8Array): number | undefined {

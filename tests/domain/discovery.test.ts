@@ -159,10 +159,10 @@ test.each(rows)("the places $what", ({ world, request = {}, places }) => {
 test.each([
   { what: "the runtime mode by default", world: { directory: "/x" }, request: {}, place: last },
   {
-    what: "the project by name",
+    what: "the runtime mode, with a project named but no mode forced",
     world: { directory: undefined },
     request: { project: "app" },
-    place: project("app"),
+    place: last,
   },
   {
     what: "the runtime mode, where there is a project but nobody asked for it",

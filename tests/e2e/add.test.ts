@@ -8,6 +8,7 @@ import { until } from "../helpers/wait.ts";
 setDefaultTimeout(30_000);
 
 const big = "123456789".repeat(20);
+/** One line for each word, whatever is in it. */
 const notNumbers = (...words: string[]): Partial<Ended> => ({
   stderr: words.map((word) => `add: '${word}' is not a number\n`).join(""),
   end: 1,
@@ -44,7 +45,7 @@ const cases: [args: string[], expected: Partial<Ended>][] = [
   [["1,5"], notNumbers("1,5")],
   [["1.2.3"], notNumbers("1.2.3")],
   [["NaN", "Infinity"], notNumbers("NaN", "Infinity")],
-  [["1\n"], notNumbers("1\n")],
+  [["1\n"], notNumbers("1\\n")],
   [["ü", "١"], notNumbers("\xc3\xbc", "\xd9\xa1")],
 ];
 

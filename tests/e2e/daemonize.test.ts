@@ -2,13 +2,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
-import {
-  childNamed,
-  descriptorsOf,
-  isGone,
-  processStat,
-  statusField,
-} from "../helpers/process.ts";
+import { childNamed, descriptorsOf, isGone, processStat, statusField } from "../helpers/process.ts";
 import { ended, Sandbox } from "../helpers/sandbox.ts";
 import { until } from "../helpers/wait.ts";
 
@@ -69,7 +63,9 @@ describe("serve -d", () => {
     // `cat` ends when nobody has the other end any more.
     expect(await box.bash("pfd -d 2>&1 | cat; echo over")).toEqual(ended({ stdout: "over\n" }));
     await box.prefork("stop");
-    expect(await box.bash("pfc -C true 2>&1 | cat; echo over")).toEqual(ended({ stdout: "over\n" }));
+    expect(await box.bash("pfc -C true 2>&1 | cat; echo over")).toEqual(
+      ended({ stdout: "over\n" }),
+    );
   });
 
   test("with closed stdio, too", async () => {
@@ -110,7 +106,11 @@ describe("serve -d", () => {
 
   const failures: [string, (box: Sandbox) => string, RegExp][] = [
     ["no such directory", () => "pfd -d --socket no/such/x.sock", /no such file or directory/],
-    ["a directory in the socket's place", () => "mkdir x.sock; pfd -d --socket x.sock", /directory/],
+    [
+      "a directory in the socket's place",
+      () => "mkdir x.sock; pfd -d --socket x.sock",
+      /directory/,
+    ],
     ["a file in the directory's place", () => ": > f; pfd -d --socket f/x.sock", /not a directory/],
     ["a log that cannot be opened", () => "pfd -d --log no/such.log", /no\/such\.log/],
     ["a PID file that cannot be made", () => "pfd -d --pid-file no/such.pid", /no\/such\.pid/],
@@ -170,7 +170,7 @@ describe("the log of a daemon in the background", () => {
     box.write("work/log", "before\n");
     await box.bash("pfd -d --log log");
     await box.prefork("stop");
-    expect(box.read("work/log")).toMatch(/^before\n[^\n]*listening[^]*stopped\n$/);
+    expect(box.read("work/log")).toMatch(/^before\n[^\n]*listening[\s\S]*stopped\n$/);
   });
 
   test("--log-level error: keeps quiet", async () => {
@@ -233,7 +233,12 @@ describe("-C", () => {
     await using box = new Sandbox();
     await box.bash("pfd -d");
     const before = await box.untilWarm();
-    const job = box.startPfc(["-w", "sh", "-c", "trap 'sleep 0.3; exit 5' TERM; echo ready; while :; do sleep 0.02; done"]);
+    const job = box.startPfc([
+      "-w",
+      "sh",
+      "-c",
+      "trap 'sleep 0.3; exit 5' TERM; echo ready; while :; do sleep 0.02; done",
+    ]);
     await until("it runs", () => job.stdout.includes("ready"));
     const stop = box.prefork("stop");
     await until("it is stopping", () => !existsSync(box.socketPath));
@@ -265,5 +270,7 @@ test("a daemon in the foreground stays in its session and in its launcher's sigh
   expect(processStat(daemon.pid)?.parent).toBe(process.pid);
   expect(processStat(daemon.pid)?.session).toBe(processStat(process.pid)?.session ?? -1);
   expect(statusField(daemon.pid, "Threads")).toBe("1");
-  expect((await childNamed(daemon.pid, "pfd-image")).group).not.toBe(processStat(daemon.pid)?.group);
+  expect((await childNamed(daemon.pid, "pfd-image")).group).not.toBe(
+    processStat(daemon.pid)?.group,
+  );
 });

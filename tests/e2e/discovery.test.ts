@@ -1,6 +1,14 @@
 /** Where daemons are looked for and made: the three modes, their order, names, long paths. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { chmodSync, chownSync, existsSync, mkdirSync, rmSync, statSync, symlinkSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from "node:fs";
 import { join } from "node:path";
 import { type Ended, ended, Sandbox } from "../helpers/sandbox.ts";
 import { Listener } from "../helpers/seqpacket.ts";
@@ -97,7 +105,11 @@ describe("the order", () => {
 describe("a socket nobody listens on", () => {
   const kinds: [string, (path: string, box: Sandbox) => void, string][] = [
     ["left behind", (path) => leaveStale(path), "it is stale: nobody listens"],
-    ["a plain file", (path, box) => void box.write(`${path.slice(box.directory.length + 1)}`, ""), "it is stale: nobody listens"],
+    [
+      "a plain file",
+      (path, box) => void box.write(`${path.slice(box.directory.length + 1)}`, ""),
+      "it is stale: nobody listens",
+    ],
   ];
   test.each(kinds)("%s: passed over with a word", async (_, leave, why) => {
     await using box = new Sandbox();
@@ -116,9 +128,7 @@ describe("a socket nobody listens on", () => {
     using server = Bun.listen({ unix: join(box.work, "pfd.sock"), socket: { data() {} } });
     await serveMarked(box, "runtime", ["--mode", "runtime"]);
     const run = await box.pfc(...whichMode);
-    expect(run.stderr).toBe(
-      `pfc: ignoring ${box.work}/pfd.sock: it is not a daemon's socket\n`,
-    );
+    expect(run.stderr).toBe(`pfc: ignoring ${box.work}/pfd.sock: it is not a daemon's socket\n`);
     expect(run.stdout).toBe("MARK=runtime\n");
     expect(server.unix).toBe(join(box.work, "pfd.sock"));
   });
@@ -318,6 +328,12 @@ describe("where -C makes the socket", () => {
   });
 });
 
+/** A directory with exactly that mode, whatever the umask is. */
+function makeDirectory(path: string, mode: number): void {
+  mkdirSync(path);
+  chmodSync(path, mode);
+}
+
 const uid = process.getuid?.() ?? 0;
 /** Where XDG_RUNTIME_DIR usually points; when it is there, it is what prefork falls back to. */
 const usual = `/run/user/${uid}`;
@@ -329,9 +345,13 @@ describe("XDG_RUNTIME_DIR", () => {
   const flaws: [string, (box: Sandbox, path: string) => void, string][] = [
     ["missing", () => {}, "it does not exist"],
     ["a file", (box) => void box.write("xdg", ""), "it is not a directory"],
-    ["group-writable", (_, path) => (mkdirSync(path), chmodSync(path, 0o770)), "others can write to it"],
-    ["world-writable", (_, path) => (mkdirSync(path), chmodSync(path, 0o707)), "others can write to it"],
-    ["sticky and world-writable", (_, path) => (mkdirSync(path), chmodSync(path, 0o1777)), "others can write to it"],
+    ["group-writable", (_, path) => makeDirectory(path, 0o770), "others can write to it"],
+    ["world-writable", (_, path) => makeDirectory(path, 0o707), "others can write to it"],
+    [
+      "sticky and world-writable",
+      (_, path) => makeDirectory(path, 0o1777),
+      "others can write to it",
+    ],
   ];
   test.each(flaws)("%s: ignored with a word", async (_, make, why) => {
     await using box = new Sandbox();
@@ -354,14 +374,17 @@ describe("XDG_RUNTIME_DIR", () => {
     expect(stderr).toStartWith("pfc: ignoring XDG_RUNTIME_DIR=run: it is not an absolute path\n");
   });
 
-  test.skipIf(uid !== 0)("somebody else's: ignored with a word (needs root to make one)", async () => {
-    await using box = new Sandbox();
-    mkdirSync(box.path("xdg"), { mode: 0o700 });
-    chownSync(box.path("xdg"), 65_534, 65_534);
-    const env = { XDG_RUNTIME_DIR: box.path("xdg") };
-    const { stderr } = await box.run(["pfc", "true"], { env });
-    expect(stderr).toContain("it belongs to user 65534\n");
-  });
+  test.skipIf(uid !== 0)(
+    "somebody else's: ignored with a word (needs root to make one)",
+    async () => {
+      await using box = new Sandbox();
+      mkdirSync(box.path("xdg"), { mode: 0o700 });
+      chownSync(box.path("xdg"), 65_534, 65_534);
+      const env = { XDG_RUNTIME_DIR: box.path("xdg") };
+      const { stderr } = await box.run(["pfc", "true"], { env });
+      expect(stderr).toContain("it belongs to user 65534\n");
+    },
+  );
 
   // With a usable /run/user/UID the fallback is never reached.
   describe.skipIf(hasUsual)("not set: a private directory under the temporary one", () => {
@@ -379,8 +402,14 @@ describe("XDG_RUNTIME_DIR", () => {
     });
 
     const traps: [string, (path: string) => void][] = [
-      ["others can write to", (path) => (mkdirSync(path), chmodSync(path, 0o777))],
-      ["is a link", (path) => (mkdirSync(`${path}.real`, 0o700), symlinkSync(`${path}.real`, path))],
+      ["others can write to", (path) => makeDirectory(path, 0o777)],
+      [
+        "is a link",
+        (path) => {
+          makeDirectory(`${path}.real`, 0o700);
+          symlinkSync(`${path}.real`, path);
+        },
+      ],
       ["is a file", (path) => void Bun.write(path, "")],
     ];
     test.each(traps)("one that %s is refused", async (_, make) => {

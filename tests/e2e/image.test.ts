@@ -78,9 +78,7 @@ test("an image that never answers is given up, and jobs run cold meanwhile", asy
   const before = await box.untilWarm();
   process.kill(before.image.pid, "SIGSTOP");
   // The spare takes the first; the ones after it wait for forks that never come.
-  const runs = await Promise.all(
-    Array.from({ length: 3 }, () => box.pfc("-w", "add", "1", "2")),
-  );
+  const runs = await Promise.all(Array.from({ length: 3 }, () => box.pfc("-w", "add", "1", "2")));
   expect(runs).toEqual([sum, sum, sum]);
   const after = await box.untilWarm();
   expect(after.image.pid).not.toBe(before.image.pid);
@@ -178,9 +176,7 @@ test("jobs right after the daemon's start are right, warm or not", async () => {
   await using box = new Sandbox();
   for (let round = 0; round < 5; round++) {
     const daemon = await box.serve();
-    const runs = await Promise.all(
-      Array.from({ length: 4 }, () => box.pfc("-w", "add", "1", "2")),
-    );
+    const runs = await Promise.all(Array.from({ length: 4 }, () => box.pfc("-w", "add", "1", "2")));
     expect(runs).toEqual([sum, sum, sum, sum]);
     daemon.process.kill("SIGTERM");
     expect(await daemon.process.exited).toBe(0);

@@ -3,8 +3,8 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { copyFileSync, linkSync, mkdirSync, statSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
-import { concurrently } from "../helpers/wait.ts";
 import { binary, ended, Sandbox } from "../helpers/sandbox.ts";
+import { concurrently } from "../helpers/wait.ts";
 
 setDefaultTimeout(30_000);
 
@@ -103,9 +103,7 @@ describe("the name it is called by", () => {
           expect(stdout).toMatch(/^prefork /);
           expect(end).toBe(0);
           const refused = await box.run([...called, "ls"]);
-          expect(refused.stderr).toBe(
-            "prefork: 'ls' is not a subcommand (see 'prefork --help')\n",
-          );
+          expect(refused.stderr).toBe("prefork: 'ls' is not a subcommand (see 'prefork --help')\n");
           expect(refused.end).toBe(2);
         }
       }
@@ -204,6 +202,7 @@ describe("words that make no sense", () => {
     [["prefork"], "prefork: no subcommand was given (see 'prefork --help')"],
     [["prefork", "nope"], "prefork: 'nope' is not a subcommand (see 'prefork --help')"],
     [["prefork", "no\npe"], "prefork: 'no\\npe' is not a subcommand (see 'prefork --help')"],
+    [["prefork", "image"], "prefork: 'image' is not a subcommand (see 'prefork --help')"],
     [["prefork", "-x"], "prefork: '-x' is not a subcommand (see 'prefork --help')"],
     [["prefork", "help", "nope"], "prefork: 'nope' is not a subcommand (see 'prefork --help')"],
     [["prefork", "toString"], "prefork: 'toString' is not a subcommand (see 'prefork --help')"],
@@ -317,9 +316,8 @@ describe("the files of the directory it runs in", () => {
     box.write("work/preload.ts", 'console.log("preloaded")\n');
     box.write("work/tsconfig.json", "not json\n");
     await box.serve(["--mode", "runtime"]);
-    expect(await box.pfc("-w", "sh", "-c", "echo ${INTRUDER-none}")).toEqual(
-      ended({ stdout: "none\n" }),
-    );
+    const { stdout } = await box.pfc("-w", "env");
+    expect(stdout).not.toContain("INTRUDER");
     expect(await box.pfc("-w", "add", "1", "2")).toEqual(ended({ stdout: "3\n" }));
   });
 });

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { entriesOf, runExactly } from "../helpers/exact-spawn.ts";
-import { childNamed, childrenOf, isGone, processStat } from "../helpers/process.ts";
+import { childNamed, childrenOf, isGone, processStat, statusField } from "../helpers/process.ts";
 import { ended, Sandbox } from "../helpers/sandbox.ts";
 import { until } from "../helpers/wait.ts";
 
@@ -81,6 +81,22 @@ describe("a waiting client", () => {
       expect(await client.ended).toEqual(ended({ stdout: "ready\n", end: name }));
     },
   );
+
+  test("leaves no thread of its own that could take a signal and die of it", async () => {
+    await using box = new Sandbox();
+    const daemon = await box.serve();
+    const client = box.startPfc(["-w", "sleep", "1000"]);
+    await childNamed(daemon.pid, "sleep");
+    const numbers = [1, 2, 3, 10, 12, 15]; // HUP INT QUIT USR1 USR2 TERM
+    const mask = numbers.reduce((bits, number) => bits | (1n << BigInt(number - 1)), 0n);
+    const threads = readdirSync(`/proc/${client.pid}/task`);
+    for (const thread of threads) {
+      const blocked = BigInt(`0x${statusField(client.pid, "SigBlk", Number(thread))}`);
+      expect((blocked & mask).toString(2)).toBe(mask.toString(2));
+    }
+    client.kill("SIGTERM");
+    expect(await client.exited).toBe("SIGTERM");
+  });
 
   test("passes a signal to the whole process group of the job", async () => {
     await using box = new Sandbox();

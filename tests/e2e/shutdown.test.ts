@@ -29,7 +29,7 @@ async function startJob(box: Sandbox, script: string): Promise<Running> {
 async function expectGone(box: Sandbox, daemon: Daemon): Promise<void> {
   expect(await daemon.process.exited).toBe(0);
   expect(readdirSync(box.runtime)).toEqual([]);
-  expect(daemon.log()).toMatch(/ stopping: [^\n]+\n[^]* info stopped\n$/);
+  expect(daemon.log()).toMatch(/ stopping: [^\n]+\n[\s\S]* info stopped\n$/);
 }
 
 describe.each(["SIGTERM", "SIGINT", "SIGHUP"] as const)("%s", (signal) => {
@@ -101,16 +101,19 @@ describe("SIGTERM to the daemon", () => {
     await expectGone(box, daemon);
   });
 
-  test.each(["SIGTERM", "SIGINT"] as const)("a second signal, %s, does not wait", async (second) => {
-    await using box = new Sandbox();
-    const daemon = await box.serve(["--grace", "1000"]);
-    const client = await startJob(box, deaf);
-    daemon.process.kill("SIGTERM");
-    await until("it is stopping", () => daemon.log().includes("stopping"));
-    daemon.process.kill(second);
-    expect((await client.ended).end).toBe("SIGKILL");
-    await expectGone(box, daemon);
-  });
+  test.each(["SIGTERM", "SIGINT"] as const)(
+    "a second signal, %s, does not wait",
+    async (second) => {
+      await using box = new Sandbox();
+      const daemon = await box.serve(["--grace", "1000"]);
+      const client = await startJob(box, deaf);
+      daemon.process.kill("SIGTERM");
+      await until("it is stopping", () => daemon.log().includes("stopping"));
+      daemon.process.kill(second);
+      expect((await client.ended).end).toBe("SIGKILL");
+      await expectGone(box, daemon);
+    },
+  );
 
   test("--grace 0: killed at once", async () => {
     await using box = new Sandbox();

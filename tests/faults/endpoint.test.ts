@@ -9,9 +9,9 @@ import { type Caller, capture, type JobOptions } from "../../src/client/capture.
 import { OccupiedError, openEndpoint } from "../../src/daemon/endpoint.ts";
 import { openPipe } from "../../src/os/files.ts";
 import { openConnector, tryConnect } from "../../src/os/socket.ts";
-import { explored, type Fault, must, words } from "../helpers/faults.ts";
+import { explored, type Fault, impatient, must, words } from "../helpers/faults.ts";
 
-const real = openLibc();
+const real = impatient(openLibc());
 const base = mkdtempSync(join(tmpdir(), "prefork-faults-"));
 let directory = base;
 
@@ -38,7 +38,7 @@ const endpointCalls: readonly SysName[] = [
   "flock",
   "statx",
   "ftruncate",
-  "write",
+  "pwrite",
   "unlinkat",
   "socket",
   "bind",
@@ -97,9 +97,9 @@ const caller: Caller = {
 };
 
 test.each<[string, Partial<JobOptions>, readonly SysName[]]>([
-  ["that waits", { wait: true }, ["openat", "close", "fcntl"]],
-  ["that leaves, without a terminal", {}, ["openat", "isatty", "fcntl"]],
-  ["without standard input, elsewhere", { noStdin: true, directory: "/tmp" }, ["openat", "fcntl"]],
+  ["that waits", { wait: true }, ["openat", "close"]],
+  ["that leaves, without a terminal", {}, ["openat", "isatty"]],
+  ["without standard input, elsewhere", { noStdin: true, directory: "/tmp" }, ["openat"]],
 ])("the context of a client %s", (_, options, calls) => {
   const run = (sys: Sys) => {
     using owned = new DisposableStack();

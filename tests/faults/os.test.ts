@@ -22,9 +22,9 @@ import {
   tryConnect,
 } from "../../src/os/socket.ts";
 import { trySpawn } from "../../src/os/spawn.ts";
-import { explored, must, words } from "../helpers/faults.ts";
+import { explored, impatient, must, words } from "../helpers/faults.ts";
 
-const real = openLibc();
+const real = impatient(openLibc());
 const directory = mkdtempSync(join(tmpdir(), "prefork-faults-"));
 /** A path that does not fit into sun_path, and so goes through a handle on its directory. */
 const deepDirectory = join(directory, "deep".repeat(20), "er".repeat(40));
@@ -119,21 +119,20 @@ test("lock: a PID file is acquired, held against another, and released", () => {
     if (second instanceof PidFile) owned.use(second);
     must(!(second instanceof PidFile) && second.heldBy === process.pid, "held");
   };
-  const calls: SysName[] = ["openat", "flock", "statx", "ftruncate", "write", "read", "unlinkat"];
+  const calls: SysName[] = ["openat", "flock", "statx", "ftruncate", "pwrite", "read", "unlinkat"];
   expect(explored(real, { run }, calls)).toEqual([]);
 });
 
 test("lock: a name that vanishes between open and lock is made again", () => {
   const path = join(directory, "vanishing.pid");
   let isFirst = true;
-  const vanishing: Sys = {
-    ...real,
+  const vanishing: Sys = Object.assign(Object.create(real) as Sys, {
     flock: (fd, operation) => {
       if (isFirst) rmSync(path);
       isFirst = false;
       return real.flock(fd, operation);
     },
-  };
+  } satisfies Partial<Sys>);
   using lock = acquirePidFile(vanishing, path) as PidFile;
   expect(lock).toBeInstanceOf(PidFile);
   expect(isFirst).toBe(false);

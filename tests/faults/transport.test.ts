@@ -5,7 +5,7 @@ import { copyOf } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { inlineBodyBytesMax } from "../../src/base/limits.ts";
 import { send } from "../../src/os/ancillary.ts";
-import type { RawFd } from "../../src/os/fd.ts";
+import { type Fd, isOpen, type RawFd } from "../../src/os/fd.ts";
 import { openPipe } from "../../src/os/files.ts";
 import { createSealed } from "../../src/os/memfd.ts";
 import { socketPair } from "../../src/os/socket.ts";
@@ -77,12 +77,13 @@ test("descriptors that the receiver takes outlive the message", () => {
     must(sendMessage(sys, ends.ours, { id: 1, message: request }, ends.fds) === "sent", "send");
     const received = new MessageReceiver(sys).receive(ends.theirs);
     must(typeof received !== "string", "receive");
-    using taken = new DisposableStack();
+    using owned = new DisposableStack();
+    const taken: Fd[] = [];
     {
       using message = received;
-      for (const fd of message.fds) taken.use(fd.move());
+      for (const fd of message.fds) taken.push(owned.use(fd.move()));
     }
-    must(sys.fcntl(received.fds.length, 1, 0) >= 0, "still open");
+    must(taken.length === 2 && taken.every((fd) => isOpen(real, fd.raw)), "still open");
   };
   expect(explored(real, { run }, ["sendmsg", "recvmsg"])).toEqual([]);
 });

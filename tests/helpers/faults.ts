@@ -37,6 +37,7 @@ const plausible: Readonly<Partial<Record<SysName, readonly [ErrnoName, ...ErrnoN
   close: ["EIO", "EINTR"],
   read: ["EIO", "EAGAIN", "EINTR"],
   write: ["ENOSPC", "EPIPE", "EINTR"],
+  pwrite: ["ENOSPC", "EIO"],
   pread: ["EIO", "EINTR"],
   openat: ["EMFILE", "EACCES", "ENOENT"],
   fcntl: ["EMFILE", "EPERM"],
@@ -72,7 +73,7 @@ const plausible: Readonly<Partial<Record<SysName, readonly [ErrnoName, ...ErrnoN
   signalfd: ["EMFILE"],
   inotify_init1: ["EMFILE"],
   inotify_add_watch: ["ENOSPC"],
-  kill: ["EPERM", "ESRCH", "EINVAL"],
+  kill: ["EPERM", "ESRCH"],
   pidfd_open: ["EMFILE", "ENOMEM"],
   wait4: ["EINVAL", "EINTR"],
   waitid: ["EINVAL", "EINTR"],
@@ -198,16 +199,32 @@ export class Faults {
   }
 }
 
-/** Every fault to try on `names`, in groups of growing `nth`: a group ends when none is met. */
-export function* faultsOf(
+/**
+ * Has every fault on `names` tried. `attempt` says whether the fault was met: each call fails the
+ * first time, the second, and so on, until a run does not make it so often. A brief exploration
+ * fails each call in one way only, and for ever only from the first time on.
+ * @returns how many faults were met.
+ */
+export function failEach(
   names: Iterable<SysName>,
-): Generator<{ name: SysName; error: ErrnoName; forEver: boolean }> {
+  attempt: (fault: Fault) => boolean,
+  { brief = false } = {},
+): number {
+  let tried = 0;
   for (const name of names) {
-    for (const [index, error] of (plausible[name] ?? []).entries()) {
-      yield { name, error, forEver: false };
-      if (index === 0) yield { name, error, forEver: true };
-    }
+    const [first, ...others] = plausible[name] ?? [];
+    if (first === undefined) continue;
+    const attemptFrom1 = (error: ErrnoName, forEver: boolean, nthMax: number): number => {
+      let nth = 1;
+      while (nth <= nthMax && attempt({ name, nth, error, forEver })) nth++;
+      tried += nth - 1;
+      return nth - 1;
+    };
+    const count = attemptFrom1(first, false, Number.POSITIVE_INFINITY);
+    attemptFrom1(first, true, brief ? 1 : count);
+    if (!brief) for (const error of others) attemptFrom1(error, false, count);
   }
+  return tried;
 }
 
 /** The open descriptors, as `number target`; not the one that lists them. */
@@ -272,7 +289,6 @@ export function explore(real: Sys, scenario: Scenario): Exploration {
   faults.plan();
   scenario.run(faults.sys);
   const calls = [...faults.counts.keys()];
-  let tried = 0;
 
   const attempt = (fault: Fault | undefined): boolean => {
     const say = (what: string) => {
@@ -306,12 +322,11 @@ export function explore(real: Sys, scenario: Scenario): Exploration {
     return isMet;
   };
 
-  for (const fault of faultsOf(calls)) {
-    for (let nth = 1; attempt({ ...fault, nth }); nth++) {
-      tried += 1;
-      attempt(undefined);
-    }
-  }
+  const tried = failEach(calls, (fault) => {
+    const isMet = attempt(fault);
+    if (isMet) attempt(undefined);
+    return isMet;
+  });
   return { tried, calls, problems };
 }
 
@@ -343,4 +358,12 @@ export function must(condition: boolean, what: string): asserts condition {
 
 export function words(...list: string[]): StringList {
   return stringList(new TextEncoder().encode(list.map((word) => `${word}\0`).join("")));
+}
+
+/** The real calls, but a wait for nothing in particular does not take its time. */
+export function impatient(real: Sys): Sys {
+  // Not a copy: entries of the real table replace themselves when they are first called.
+  return Object.assign(Object.create(real) as Sys, {
+    poll: (list, count, timeoutMs) => real.poll(list, count, count === 0 ? 0 : timeoutMs),
+  } satisfies Partial<Sys>);
 }

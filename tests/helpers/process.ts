@@ -73,13 +73,21 @@ export function descriptorsOf(pid: number): Map<number, string> {
   return table;
 }
 
+/** What a process has opened for itself: the kinds of its descriptors above stderr, sorted. */
+export function ownDescriptorKinds(pid: number): string[] {
+  return [...descriptorsOf(pid)]
+    .filter(([number]) => number > 2)
+    .map(([, to]) => to.replace(/:\[\d+\]$/, ""))
+    .sort();
+}
+
 export function descriptorCount(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;
 }
 
-/** A field of /proc/PID/status, such as "Umask" or "SigBlk". */
-export function statusField(pid: number, name: string): string {
-  const line = readFileSync(`/proc/${pid}/status`, "latin1")
+/** A field of /proc/PID/status, such as "Umask" or "SigBlk", of the main or another thread. */
+export function statusField(pid: number, name: string, thread: number = pid): string {
+  const line = readFileSync(`/proc/${pid}/task/${thread}/status`, "latin1")
     .split("\n")
     .find((text) => text.startsWith(`${name}:`));
   if (line === undefined) throw new Error(`/proc/${pid}/status has no ${name}`);

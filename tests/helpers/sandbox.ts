@@ -5,11 +5,11 @@
 import {
   accessSync,
   chmodSync,
+  closeSync,
   constants as fileModes,
   mkdirSync,
   mkdtempSync,
   openSync,
-  closeSync,
   readdirSync,
   readFileSync,
   realpathSync,
@@ -317,7 +317,10 @@ export class Sandbox implements AsyncDisposable {
   }
 
   #logs(): [path: string, text: string][] {
-    return filesEndingIn(this.directory, ".log").map((path) => [path, readFileSync(path, "latin1")]);
+    return filesEndingIn(this.directory, ".log").map((path) => [
+      path,
+      readFileSync(path, "latin1"),
+    ]);
   }
 }
 

@@ -121,10 +121,12 @@ export class Peer implements Disposable {
     return await until("a message arrives", () => this.tryReceive(), timeoutMs);
   }
 
-  /** What the next message says; "closed" at the end of the connection. */
+  /** What the next message says, its descriptors closed; "closed" at the end of the connection. */
   async answer(timeoutMs?: number): Promise<Answer | "closed"> {
     const packet = await this.receive(timeoutMs);
-    return packet === "closed" ? packet : parseAnswer(packet.bytes);
+    if (packet === "closed") return packet;
+    for (const fd of packet.fds) fd[Symbol.dispose]();
+    return parseAnswer(packet.bytes);
   }
 
   close(): void {

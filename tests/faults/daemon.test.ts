@@ -1,0 +1,68 @@
+/**
+ * A daemon, and a client with a daemon, with each of their calls failing in turn: nobody waits for
+ * ever, nothing is left open, and the next request is served. See fixtures/harness.ts.
+ */
+import { afterAll, expect, test } from "bun:test";
+import { Bundles } from "./exploration.ts";
+
+const bundles = new Bundles();
+afterAll(() => bundles[Symbol.dispose]());
+const none: readonly string[] = [];
+const limitMs = 120_000;
+
+/** Those that take longest come first. */
+const explorations = [
+  ["opening", "runs a built-in command warm"],
+  ["serving", "runs a built-in command warm"],
+  ["serving", "loses a client"],
+  ["opening", "runs a program"],
+  ["serving", "runs a program"],
+  ["serving", "runs a detached program"],
+  ["serving", "runs a program with a large environment"],
+  ["serving", "runs two at once"],
+  ["serving", "runs a built-in command cold"],
+  ["serving", "refuses what is not there"],
+  ["serving", "refuses garbage with descriptors"],
+  ["serving", "tells about itself"],
+  ["serving", "relays a signal"],
+  ["serving", "starts an image that dies, again and again"],
+  ["closing", "runs a program"],
+  ["closing", "runs a built-in command warm"],
+].map(([phase = "", play = ""]) => ({
+  phase,
+  play,
+  // All are started here, so that some run at the same time.
+  problems: bundles.explore("daemon", phase, play, bundles.path("image")),
+}));
+
+test.each(explorations)(
+  "a daemon that $play, with faults while $phase",
+  async ({ problems }) => {
+    expect(await problems).toEqual(none);
+  },
+  limitMs,
+);
+
+const clients = [
+  "runs a detached program",
+  "waits for a program",
+  "is refused",
+  "relays a signal",
+  "asks for status",
+].map((play) => ({ play, problems: bundles.explore("client", play) }));
+
+test.each(clients)(
+  "a client that $play, with faults",
+  async ({ problems }) => {
+    expect(await problems).toEqual(none);
+  },
+  limitMs,
+);
+
+test(
+  "descriptors that do not fit into the receiver are all closed",
+  async () => {
+    expect(await bundles.explore("few-descriptors")).toEqual(none);
+  },
+  limitMs,
+);
