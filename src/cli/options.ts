@@ -46,7 +46,12 @@ export const runOptions = {
     alias: "w",
     description: "stay until the command has ended, pass signals on to it, and end as it ended",
   },
-  create: { type: "boolean", alias: "C", description: "start a daemon when there is none" },
+  create: {
+    type: "boolean",
+    alias: "C",
+    description:
+      "start a daemon when there is none: of the mode that is forced, else of the runtime mode",
+  },
   "no-stdin": { type: "boolean", alias: "n", description: "give the command /dev/null as stdin" },
   fd: {
     type: "string",

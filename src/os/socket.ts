@@ -36,7 +36,6 @@ const unreachableByErrno: ReadonlyMap<number, Unreachable> = new Map([
   [errno.EPERM, "denied"],
   [errno.EPROTOTYPE, "not-a-daemon"],
   [errno.ELOOP, "not-a-daemon"],
-  [errno.ENAMETOOLONG, "not-a-daemon"],
   [errno.EAGAIN, "busy"],
 ]);
 
