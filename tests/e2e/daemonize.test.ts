@@ -109,7 +109,7 @@ describe("serve -d", () => {
     [
       "a directory in the socket's place",
       () => "mkdir x.sock; pfd -d --socket x.sock",
-      /directory/,
+      /is not a socket/,
     ],
     ["a file in the directory's place", () => ": > f; pfd -d --socket f/x.sock", /not a directory/],
     ["a log that cannot be opened", () => "pfd -d --log no/such.log", /no\/such\.log/],
@@ -254,7 +254,9 @@ describe("-C", () => {
   test("two projects at once: a daemon each", async () => {
     await using box = new Sandbox();
     const runs = await Promise.all(
-      ["a", "b", "a", "b"].map((name) => box.pfc("-Cw", "--project", name, "add", "1")),
+      ["a", "b", "a", "b"].map((name) =>
+        box.pfc("-Cw", "--mode=project", "--project", name, "add", "1"),
+      ),
     );
     expect(runs).toEqual(runs.map(() => ended({ stdout: "1\n" })));
     const a = await box.status("--project", "a");

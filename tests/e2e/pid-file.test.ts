@@ -115,13 +115,23 @@ describe("a second daemon on the same socket", () => {
     expect(box.read("run/pfd.pid")).toBe(`${daemon.pid}\n`);
   });
 
-  test.each(["", "garbage\n", "99999999999999999999\n", "-1\n", "1 2 3\n"])(
-    "takes over a PID file that holds %j",
+  test.each(["", "1\n", "99999999\n"])("takes over a PID file that holds %j", async (content) => {
+    await using box = new Sandbox();
+    writeFileSync(join(box.runtime, "pfd.pid"), content);
+    const daemon = await box.serve();
+    expect(box.read("run/pfd.pid")).toBe(`${daemon.pid}\n`);
+  });
+
+  test.each(["garbage\n", "-1\n", "1 2 3\n", "x".repeat(10_000)])(
+    "leaves a file alone that is no PID file: %.20j",
     async (content) => {
       await using box = new Sandbox();
-      writeFileSync(join(box.runtime, "pfd.pid"), content);
-      const daemon = await box.serve();
-      expect(box.read("run/pfd.pid")).toBe(`${daemon.pid}\n`);
+      box.write("work/precious", content);
+      const given = await box.run(["pfd", "--pid-file", "precious"]);
+      expect(given.stderr).toMatch(/^pfd: [^\n]*precious[^\n]*\n$/);
+      expect(given.end).toBe(1);
+      expect(box.read("work/precious")).toBe(content);
+      expect(readdirSync(box.runtime)).toEqual([]);
     },
   );
 });
