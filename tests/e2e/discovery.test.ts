@@ -498,7 +498,7 @@ describe("paths over the 107 bytes of a socket's address", () => {
       [["prefork", "status", "--socket", socket], 125],
     ] as const) {
       const { stdout, stderr, end } = await box.run(call);
-      expect(stderr).toMatch(/^(pfc: ignoring [^\n]+\n)?(pfc|pfd|prefork): [^\n]+\n$/);
+      expect(stderr).toMatch(/^((pfc|prefork): ignoring [^\n]+\n)?(pfc|pfd|prefork): [^\n]+\n$/);
       expect({ stdout, end }).toEqual({ stdout: "", end: status });
     }
     expect(existsSync(`${socket}.pid`)).toBe(false);

@@ -26,6 +26,7 @@ async function expectAtRest(box: Sandbox, daemon: Daemon, before: number): Promi
 
 /** Its number of descriptors, at rest and after a first job. */
 async function descriptorsAtRest(box: Sandbox, daemon: Daemon): Promise<number> {
+  await box.untilWarm();
   await box.pfc("-w", "add", "1");
   await box.untilWarm();
   await until("one spare waits", () => childrenOf(daemon.pid).length === 2);

@@ -471,7 +471,7 @@ describe("--fd", () => {
 
   test("a number beyond what the daemon may open is refused, and nothing is left of it", async () => {
     await using box = new Sandbox();
-    const daemon = await box.serve([], {});
+    const daemon = await box.serveWarm();
     const before = descriptorsOf(daemon.pid).size;
     const script = `high=$(($(ulimit -Hn) - 1)); ulimit -Sn $((high + 1))
       [ $high -gt 65535 ] && high=65535
