@@ -128,7 +128,7 @@ function readCluster(
 ): void {
   for (let index = 0; index < letters.length; index++) {
     const letter = letters[index] as string;
-    const name = Object.keys(options).find((key) => options[key]?.alias === letter);
+    const name = nameOfAlias(letter, options);
     if (name === undefined) throw new UsageError(`unknown option '-${letter}'`);
     const rest = letters.slice(index + 1);
     if (options[name]?.type === "boolean") {
@@ -138,6 +138,11 @@ function readCluster(
     setOption(`-${letter}`, name, rest === "" ? undefined : rest);
     return;
   }
+}
+
+function nameOfAlias(letter: string, options: Options): string | undefined {
+  for (const name in options) if (options[name]?.alias === letter) return name;
+  return undefined;
 }
 
 /** The last value of an option: the one that counts. */

@@ -1,6 +1,8 @@
 /** The execution context of this process, as a request with the descriptors that go with it. */
+
 import type { Sys } from "../../ffi/sys.ts";
 import { jobFdNumberMax, jobFdsMax } from "../base/limits.ts";
+import type { Scope } from "../base/scope.ts";
 import type { StringList } from "../base/strings.ts";
 import { SystemError } from "../os/errors.ts";
 import { type Fd, type RawFd, standard } from "../os/fd.ts";
@@ -36,12 +38,7 @@ export interface Captured {
 }
 
 /** Descriptors we opened for the request are owned by `owned`. @throws ClientError */
-export function capture(
-  sys: Sys,
-  caller: Caller,
-  options: JobOptions,
-  owned: DisposableStack,
-): Captured {
+export function capture(sys: Sys, caller: Caller, options: JobOptions, owned: Scope): Captured {
   const directory = owned.use(openDirectory(sys, options.directory));
   const fds: RawFd[] = [directory.raw];
   const descriptors: DescriptorMapping[] = [];

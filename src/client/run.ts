@@ -2,8 +2,10 @@
  * `prefork run`: hands the context over, and leaves when the daemon has started the command; or,
  * asked to wait, relays signals and ends as the job ended.
  */
+
 import type { Sys } from "../../ffi/sys.ts";
 import { answerTimeoutMs } from "../base/limits.ts";
+import { Scope } from "../base/scope.ts";
 import { parseWaitStatus } from "../base/wait-status.ts";
 import { waitReadable } from "../os/poll.ts";
 import { disableCoreFile, exitNow } from "../os/process.ts";
@@ -38,7 +40,7 @@ export function runJob(sys: Sys, daemon: Daemon, caller: Caller, options: JobOpt
   const signals = signalFd?.raw;
   const conversation = new Conversation(sys, daemon, socket.raw);
   {
-    using opened = new DisposableStack();
+    using opened = new Scope();
     const { request, fds } = capture(sys, caller, options, opened);
     conversation.send(request, fds);
   }

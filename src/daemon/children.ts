@@ -2,6 +2,7 @@
  * The daemon's children. Those it knows are watched each through a pidfd; what is re-parented to
  * it, being a subreaper, is reaped when SIGCHLD says that something has ended.
  */
+import { Scope } from "../base/scope.ts";
 import {
   anyEndedChild,
   type ChildExit,
@@ -39,7 +40,7 @@ export class Children implements Disposable {
     if (!isOurChild(this.#loop.sys, pid)) return false;
     const pidFd = tryOpenPidFd(this.#loop.sys, pid);
     if (!pidFd) return false;
-    using owned = new DisposableStack();
+    using owned = new Scope();
     owned.use(pidFd);
     this.#loop.poller.add(pidFd.raw, () => this.#reap(pid));
     owned.move();

@@ -1,5 +1,7 @@
 /** One peer: its messages in, its replies out, and how long it may keep us waiting. */
+
 import { repliesMax, requestTimeoutMs } from "../base/limits.ts";
+import { Scope } from "../base/scope.ts";
 import { SystemError } from "../os/errors.ts";
 import type { Fd } from "../os/fd.ts";
 import { type PeerCredentials, peerCredentials } from "../os/socket.ts";
@@ -34,7 +36,7 @@ export class Connection {
 
   /** Consumes `socket`, also when it throws. */
   constructor(loop: Loop, socket: Fd, events: ConnectionEvents) {
-    using owned = new DisposableStack();
+    using owned = new Scope();
     owned.use(socket);
     this.#loop = loop;
     this.#socket = socket;

@@ -3,9 +3,11 @@
  * and images.ts carry them out, and ends them in an orderly way. It runs no user code, and it uses
  * no part of Bun's own event loop.
  */
+
 import { errno } from "../../ffi/errno.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { connectionsMax } from "../base/limits.ts";
+import { Scope } from "../base/scope.ts";
 import { version } from "../base/version.ts";
 import { SystemError } from "../os/errors.ts";
 import type { Fd } from "../os/fd.ts";
@@ -86,7 +88,7 @@ export class Daemon implements Disposable {
     settings: DaemonSettings,
     nowMs: () => number = () => performance.now(),
   ) {
-    using owned = new DisposableStack();
+    using owned = new Scope();
     this.#loop = owned.use(new Loop(sys, log, nowMs));
     this.#endpoint = endpoint;
     this.#settings = settings;

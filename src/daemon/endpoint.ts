@@ -5,7 +5,9 @@
  * holder of the lock and renamed into place when it already listens, so nobody meets a half made
  * one, and what a killed daemon left behind is replaced.
  */
+
 import type { Sys } from "../../ffi/sys.ts";
+import { Scope } from "../base/scope.ts";
 import { pidPathOf } from "../domain/discovery.ts";
 import type { Fd, RawFd } from "../os/fd.ts";
 import { isFile, removeFile, removeFileIfPossible, rename, statusOf } from "../os/files.ts";
@@ -23,7 +25,7 @@ interface Parts {
   readonly identity: string;
   readonly listener: Fd;
   readonly watch: Fd;
-  readonly locks: DisposableStack;
+  readonly locks: Scope;
 }
 
 /** A listening socket under its name, with its locks. Disposing takes all of it away. */
@@ -66,7 +68,7 @@ export class Endpoint implements Disposable {
 
   [Symbol.dispose](): void {
     this.close();
-    this.#parts.locks.dispose();
+    this.#parts.locks[Symbol.dispose]();
   }
 }
 
@@ -76,9 +78,9 @@ export class Endpoint implements Disposable {
  * @throws OccupiedError when another daemon holds the socket; SystemError when it cannot be made.
  */
 export function openEndpoint(sys: Sys, socketPath: string, pidFile?: string): Endpoint {
-  using owned = new DisposableStack();
-  const locks = new DisposableStack();
-  owned.defer(() => locks.dispose());
+  using owned = new Scope();
+  const locks = new Scope();
+  owned.defer(() => locks[Symbol.dispose]());
   for (const path of new Set([
     pidPathOf(socketPath),
     ...(pidFile === undefined ? [] : [pidFile]),

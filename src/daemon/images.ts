@@ -6,6 +6,7 @@
  * ahead, so that the fork is off the caller's path, and they are the daemon's own children, so that
  * a job does not depend on its image any more. What cannot be had warm is run cold by jobs.ts.
  */
+
 import {
   imageBackoffMs,
   imageBackoffMsMax,
@@ -14,6 +15,7 @@ import {
   sparesDefault,
   sparesDyingMax,
 } from "../base/limits.ts";
+import { Scope } from "../base/scope.ts";
 import { fromLatin1, stringList } from "../base/strings.ts";
 import { imageName, imageSocketNumber } from "../domain/builtins.ts";
 import type { ChildExit } from "../os/children.ts";
@@ -131,7 +133,7 @@ export class Image implements Disposable {
 
   #spawn(): void {
     const { sys } = this.#loop;
-    using owned = new DisposableStack();
+    using owned = new Scope();
     const pair = socketPair(sys);
     owned.use(pair.ours);
     owned.use(pair.theirs);
@@ -200,7 +202,7 @@ export class Image implements Disposable {
 
   /** Takes in a new spare and consumes its socket. One that has died already is let go. */
   #adopt(pid: number, socket: Fd): void {
-    using owned = new DisposableStack();
+    using owned = new Scope();
     const spare: Spare = { pid, socket, start: undefined, deadline: undefined, isStarted: false };
     owned.defer(() => this.#hangUp(spare));
     if (!this.#children.watch(pid, (exit) => this.#spareExited(spare, exit))) return;

@@ -1,5 +1,7 @@
 /** The jobs: from a request with its descriptors to a reaped child. Decisions are domain/job.ts's. */
+
 import { errno, errnoText } from "../../ffi/errno.ts";
+import { Scope } from "../base/scope.ts";
 import {
   environmentValue,
   firstString,
@@ -77,7 +79,7 @@ export class Jobs {
 
   /** Starts a job for `client`. Consumes `fds`. @returns the job's id, undefined when refused. */
   start(client: Connection, request: RunRequest, fds: readonly Fd[]): number | undefined {
-    using owned = new DisposableStack();
+    using owned = new Scope();
     for (const fd of fds) owned.use(fd);
     if (this.#jobs.size >= this.#jobsMax) {
       const reason = `${this.#jobs.size} jobs are running, as many as allowed (--max-jobs)`;
@@ -87,7 +89,7 @@ export class Jobs {
     const name = firstString(request.argv);
     const directory = (fds[request.directoryIndex] as Fd).raw; // the decoder checked the index
     const kept = owned.move();
-    const context = { request, fds, directory, [Symbol.dispose]: () => kept.dispose() };
+    const context = { request, fds, directory, [Symbol.dispose]: () => kept[Symbol.dispose]() };
     const id = this.#nextId++;
     const job: Job = { id, name: text.decode(name), state: newJob(request.wait), client };
     this.#jobs.set(id, job);

@@ -1,5 +1,7 @@
 /** What every part of the daemon works with: the kernel, the log, and the one loop. */
+
 import type { Sys } from "../../ffi/sys.ts";
+import { Scope } from "../base/scope.ts";
 import { Poller } from "../os/poller.ts";
 import { Timers } from "../os/timers.ts";
 import { MessageReceiver } from "../transport/channel.ts";
@@ -14,7 +16,7 @@ export class Loop implements Disposable {
   readonly nowMs: () => number;
 
   constructor(sys: Sys, log: Log, nowMs: () => number) {
-    using owned = new DisposableStack();
+    using owned = new Scope();
     this.sys = sys;
     this.log = log;
     this.nowMs = nowMs;

@@ -5,6 +5,7 @@
  * makes a session, forks again, and execs once more, into a daemon that shares nothing with the
  * command that launched it; that command waits on a pipe for the daemon's word.
  */
+
 import {
   CLOSE_RANGE_CLOEXEC,
   F_SETFD,
@@ -19,6 +20,7 @@ import {
 import { cString } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { launchTimeoutMs } from "../base/limits.ts";
+import { Scope } from "../base/scope.ts";
 import { latin1, stringList } from "../base/strings.ts";
 import { logPathOf } from "../domain/discovery.ts";
 import { check, reasonOf, SystemError } from "../os/errors.ts";
@@ -89,7 +91,7 @@ export function serve(sys: Sys, options: ServeOptions, fail: (reason: string) =>
 }
 
 function runDaemon(sys: Sys, options: ServeOptions): number {
-  using owned = new DisposableStack();
+  using owned = new Scope();
   setProcessName(sys, "pfd");
   // What we inherited is not ours to hand on, and must not be held open by our jobs.
   check(sys.close_range(SYS_close_range, 3, 0xffff_ffff, CLOSE_RANGE_CLOEXEC), "close_range");
@@ -147,7 +149,7 @@ function openLog(sys: Sys, asked?: string, byDefault?: string): LogFile | undefi
   return { path, file: open(sys, path, flags | O_CREAT, 0o600), isTemporary: false };
 }
 
-function ownReadyFd(sys: Sys, number: number, owned: DisposableStack): Fd {
+function ownReadyFd(sys: Sys, number: number, owned: Scope): Fd {
   if (!isOpen(sys, number)) throw new Error(`descriptor ${number} is not open (--ready-fd)`);
   check(sys.fcntl(number, F_SETFD, FD_CLOEXEC), "fcntl");
   return owned.use(new Fd(sys, number));

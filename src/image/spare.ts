@@ -5,7 +5,9 @@
  * when it first calls it. So a spare rehearses before it waits: it hands itself a job and goes the
  * whole way, up to the command's own code, on /dev/null. Then only the job is left to be done.
  */
+
 import type { Sys } from "../../ffi/sys.ts";
+import { Scope } from "../base/scope.ts";
 import { fromLatin1, latin1, stringList, strings } from "../base/strings.ts";
 import { type BuiltinName, isBuiltin } from "../domain/builtins.ts";
 import { check, reasonOf, SystemError } from "../os/errors.ts";
@@ -87,7 +89,7 @@ function enterJob(sys: Sys, { message, fds }: Received, daemon: Fd): Job {
   for (const { number, index } of message.descriptors) descriptors.set(number, rawOf(index));
   const highest = Math.max(2, ...descriptors.keys());
   const link = duplicate(sys, daemon.raw, highest + 1);
-  const copies = new DisposableStack(); // closed with all the others, by number
+  const copies = new Scope(); // closed with all the others, by number
   for (const [number, source] of clearOfTargets(sys, descriptors, copies)) {
     replaceFd(sys, source, number);
   }

@@ -3,8 +3,10 @@
  * loaded when it starts; asked by the daemon, it forks a spare (see spare.ts) and announces it.
  * It leaves when the daemon's end of the socket closes. docs/fork-safety.md has the rules it keeps.
  */
+
 import { allocate, copyOf } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
+import { Scope } from "../base/scope.ts";
 import { imageName } from "../domain/builtins.ts";
 import { tryReap } from "../os/children.ts";
 import { check, reasonOf, retry, SystemError } from "../os/errors.ts";
@@ -51,7 +53,7 @@ export function runImage(sys: Sys, socketNumber: number): number {
 function forkSpare(sys: Sys, daemon: Fd): { pid: number; socket: Fd } {
   const threads = threadCount(sys);
   if (threads !== 1) throw new Error(`the image has ${threads} threads, and only one survives`);
-  using owned = new DisposableStack();
+  using owned = new Scope();
   const pair = socketPair(sys);
   owned.use(pair.ours);
   const theirs = owned.use(pair.theirs);

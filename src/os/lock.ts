@@ -1,8 +1,10 @@
 /** The PID file: a lock held for life decides who is the daemon, not the number in the file. */
+
 import { errno } from "../../ffi/errno.ts";
 import { LOCK_EX, LOCK_NB, O_CREAT, O_NOFOLLOW, O_RDWR } from "../../ffi/linux/constants.ts";
 import { copyOf } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
+import { Scope } from "../base/scope.ts";
 import { check, retry, SystemError } from "./errors.ts";
 import type { Fd, RawFd } from "./fd.ts";
 import { isFile, open, readToEnd, removeFileIfPossible, statusOf, statusOfFd } from "./files.ts";
@@ -50,7 +52,7 @@ export interface Held {
  */
 export function acquirePidFile(sys: Sys, path: string): PidFile | Held {
   for (let attempt = 1; ; attempt++) {
-    using owned = new DisposableStack();
+    using owned = new Scope();
     // An existing file is told apart from a new one: it may be somebody's, given by mistake.
     const isNew = !statusOf(sys, path);
     const file = owned.use(open(sys, path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o644));

@@ -1,4 +1,5 @@
 /** Bytes in a sealed memory file: what is too large for a datagram travels as a descriptor. */
+
 import {
   F_ADD_SEALS,
   F_GET_SEALS,
@@ -11,6 +12,7 @@ import {
 } from "../../ffi/linux/constants.ts";
 import { allocate, cString } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
+import { Scope } from "../base/scope.ts";
 import { check, retry } from "./errors.ts";
 import { type Fd, own, type RawFd } from "./fd.ts";
 import { writeAll } from "./files.ts";
@@ -19,7 +21,7 @@ const sealed = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 
 /** A memory file that holds `bytes` and can never change again. See memfd_create(2). */
 export function createSealed(sys: Sys, bytes: Uint8Array): Fd {
-  using owned = new DisposableStack();
+  using owned = new Scope();
   const result = sys.memfd_create(cString("prefork-body"), MFD_CLOEXEC | MFD_ALLOW_SEALING);
   const file = owned.use(own(sys, result, "memfd_create"));
   writeAll(sys, file.raw, bytes);

@@ -1,4 +1,5 @@
 /** SOCK_SEQPACKET sockets in the file system: listen, connect, and who is on the other side. */
+
 import { errno } from "../../ffi/errno.ts";
 import {
   AF_UNIX,
@@ -15,6 +16,7 @@ import { allocate, type Memory } from "../../ffi/memory.ts";
 import { sockaddrUn, timeval, ucred } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { listenBacklog, socketPathBytesMax } from "../base/limits.ts";
+import { Scope } from "../base/scope.ts";
 import { check, retry, SystemError } from "./errors.ts";
 import { Fd, own, type RawFd } from "./fd.ts";
 import { open } from "./files.ts";
@@ -68,7 +70,7 @@ function addressOf(path: Uint8Array): [Memory, number] {
 
 /** A non-blocking listening socket named `path`, which must not exist. Mode 0600 from birth. */
 export function listenAt(sys: Sys, path: string): Fd {
-  using owned = new DisposableStack();
+  using owned = new Scope();
   const flags = SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK;
   const socket = owned.use(own(sys, sys.socket(AF_UNIX, flags, 0), "socket"));
   const before = sys.umask(0o177);
@@ -86,7 +88,7 @@ export function listenAt(sys: Sys, path: string): Fd {
 
 /** A blocking socket to connect with, which waits for room in a full backlog for `timeoutMs`. */
 export function openConnector(sys: Sys, timeoutMs: number): Fd {
-  using owned = new DisposableStack();
+  using owned = new Scope();
   const flags = SOCK_SEQPACKET | SOCK_CLOEXEC;
   const socket = owned.use(own(sys, sys.socket(AF_UNIX, flags, 0), "socket"));
   const limit = allocate(timeval.size);

@@ -1,4 +1,5 @@
 /** Starting programs: posix_spawn(3), whose cost does not grow with our memory. */
+
 import {
   POSIX_SPAWN_SETPGROUP,
   POSIX_SPAWN_SETSIGDEF,
@@ -14,6 +15,7 @@ import {
 } from "../../ffi/memory.ts";
 import { sigsetSize, spawnAttributesSize, spawnFileActionsSize } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
+import { Scope } from "../base/scope.ts";
 import type { StringList } from "../base/strings.ts";
 import { check } from "./errors.ts";
 import { duplicate, type RawFd } from "./fd.ts";
@@ -41,7 +43,7 @@ export interface Program {
  * and ENOEXEC are the kernel's verdict on the program itself.
  */
 export function trySpawn(sys: Sys, program: Program): number {
-  using owned = new DisposableStack();
+  using owned = new Scope();
   const sources = clearOfTargets(sys, program.descriptors, owned);
   const actions = owned.adopt(fileActions(sys), (memory) => {
     sys.posix_spawn_file_actions_destroy(memory);
@@ -88,7 +90,7 @@ export function stringPointers(list: StringList): Memory {
 export function clearOfTargets(
   sys: Sys,
   descriptors: DescriptorMap,
-  owned: DisposableStack,
+  owned: Scope,
 ): Map<number, RawFd> {
   const highest = Math.max(2, ...descriptors.keys());
   const clear = new Map<number, RawFd>();

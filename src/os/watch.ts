@@ -1,4 +1,5 @@
 /** Learning that a file has lost its name: inotify(7), without waking up for anything else. */
+
 import { errno } from "../../ffi/errno.ts";
 import {
   IN_ATTRIB,
@@ -9,12 +10,13 @@ import {
 } from "../../ffi/linux/constants.ts";
 import { allocate, cString } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
+import { Scope } from "../base/scope.ts";
 import { check, retry } from "./errors.ts";
 import { type Fd, own, type RawFd } from "./fd.ts";
 
 /** A descriptor that becomes readable when `path` is unlinked, renamed or replaced. */
 export function openNameWatch(sys: Sys, path: string): Fd {
-  using owned = new DisposableStack();
+  using owned = new Scope();
   const flags = IN_CLOEXEC | IN_NONBLOCK;
   const watch = owned.use(own(sys, sys.inotify_init1(flags), "inotify_init1"));
   const events = IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF;

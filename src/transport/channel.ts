@@ -2,10 +2,12 @@
  * Messages over a socket: where the protocol's bytes meet the kernel's datagrams. Client, daemon
  * and image all speak through this file.
  */
+
 import { MSG_DONTWAIT } from "../../ffi/linux/constants.ts";
 import { allocate, copyOf } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { inlineBodyBytesMax } from "../base/limits.ts";
+import { Scope } from "../base/scope.ts";
 import { type Datagram, Receiver, send } from "../os/ancillary.ts";
 import type { Fd, RawFd } from "../os/fd.ts";
 import { createSealed, readSealed } from "../os/memfd.ts";
@@ -67,7 +69,7 @@ export class MessageReceiver {
   receive(socket: RawFd, options: { wait: boolean } = { wait: true }): Received | "again" | "gone" {
     const datagram = this.#receiver.receive(socket, options.wait ? 0 : MSG_DONTWAIT);
     if (typeof datagram === "string") return datagram;
-    using owned = new DisposableStack();
+    using owned = new Scope();
     for (const fd of datagram.fds) owned.use(fd);
     if (datagram.truncated) {
       throw new ProtocolError("the message was cut off: too large, or too few descriptors left");
@@ -79,7 +81,7 @@ export class MessageReceiver {
     const fds = inMemfd ? datagram.fds.slice(1) : datagram.fds;
     const kept = owned.move();
     if (inMemfd) datagram.fds[0]?.[Symbol.dispose]();
-    return { id: header.id, message, fds, [Symbol.dispose]: () => kept.dispose() };
+    return { id: header.id, message, fds, [Symbol.dispose]: () => kept[Symbol.dispose]() };
   }
 
   #readBody(header: Header, datagram: Datagram): Uint8Array {

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openLibc } from "../../ffi/libc.ts";
 import type { Sys, SysName } from "../../ffi/sys.ts";
+import { Scope } from "../../src/base/scope.ts";
 import { type Caller, capture, type JobOptions } from "../../src/client/capture.ts";
 import { OccupiedError, openEndpoint } from "../../src/daemon/endpoint.ts";
 import { openPipe } from "../../src/os/files.ts";
@@ -102,7 +103,7 @@ test.each<[string, Partial<JobOptions>, readonly SysName[]]>([
   ["without standard input, elsewhere", { noStdin: true, directory: "/tmp" }, ["openat"]],
 ])("the context of a client %s", (_, options, calls) => {
   const run = (sys: Sys) => {
-    using owned = new DisposableStack();
+    using owned = new Scope();
     const { readEnd, writeEnd } = openPipe(real);
     owned.use(readEnd);
     owned.use(writeEnd);
