@@ -86,6 +86,6 @@ function openDirectory(sys: Sys, path = "."): Fd {
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     const where = path === "." ? "the working directory" : `the directory ${path}`;
-    throw new ClientError(`cannot use ${where}: ${error.message.split(": ").at(-1)} (--cwd DIR)`);
+    throw new ClientError(`cannot use ${where}: ${error.reason} (--cwd DIR)`);
   }
 }

@@ -9,12 +9,15 @@ export class SystemError extends Error {
   /** The error's symbolic name, such as "ENOENT". */
   readonly code: string;
   readonly path: string | undefined;
+  /** The words for the errno alone. */
+  readonly reason: string;
 
   constructor(syscall: string, number: number, path?: string) {
     super(`${syscall}${path === undefined ? "" : ` ${path}`}: ${errnoText(number)}`);
     this.syscall = syscall;
     this.errno = number;
     this.code = errnoName(number);
+    this.reason = errnoText(number);
     this.path = path;
   }
 }

@@ -57,7 +57,7 @@ function withAddress<Result>(
   const slash = path.lastIndexOf("/");
   using directory = open(sys, slash < 0 ? "." : path.slice(0, slash + 1), O_PATH | O_DIRECTORY);
   const short = encoder.encode(`/proc/self/fd/${directory.raw}/${path.slice(slash + 1)}`);
-  if (short.length > socketPathBytesMax) throw new SystemError("connect", errno.ENAMETOOLONG, path);
+  if (short.length > socketPathBytesMax) throw new SystemError("reach", errno.ENAMETOOLONG, path);
   return use(...addressOf(short));
 }
 

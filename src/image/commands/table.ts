@@ -2,7 +2,7 @@
 import type { Sys } from "../../../ffi/sys.ts";
 import { fromLatin1 } from "../../base/strings.ts";
 import type { BuiltinName } from "../../domain/builtins.ts";
-import { reasonOf } from "../../os/errors.ts";
+import { reasonOf, SystemError } from "../../os/errors.ts";
 import { type RawFd, standard } from "../../os/fd.ts";
 import { writeAll } from "../../os/files.ts";
 import { add } from "./add.ts";
@@ -26,6 +26,6 @@ function tryPrint(sys: Sys, fd: RawFd, text: string): string | undefined {
     writeAll(sys, fd, fromLatin1(text));
     return undefined;
   } catch (error) {
-    return reasonOf(error);
+    return error instanceof SystemError ? error.reason : reasonOf(error);
   }
 }
