@@ -62,6 +62,7 @@ export class Jobs {
   readonly #jobs = new Map<number, Job>();
   /** The process groups that were asked to end, because the daemon is. */
   readonly #ending = new Set<number>();
+  #isTerminating = false;
   #nextId = 1;
   #done = 0;
   #failed = 0;
@@ -112,6 +113,7 @@ export class Jobs {
 
   /** Asks the process groups of all running jobs to end; see `hasGroups`. */
   terminate(): void {
+    this.#isTerminating = true;
     for (const { state } of this.#jobs.values()) {
       if (state.kind === "running") this.#ending.add(state.pid);
     }
@@ -128,6 +130,11 @@ export class Jobs {
   hasGroups(): boolean {
     this.#signalEnding(0);
     return this.#ending.size > 0;
+  }
+
+  #terminateLate(group: number): void {
+    this.#ending.add(group);
+    trySignal(this.#loop.sys, -group, signalNumbers.SIGTERM);
   }
 
   #signalEnding(signal: number): void {
@@ -269,6 +276,8 @@ export class Jobs {
         case "accept":
           this.#loop.log.debug(`job ${id} (${job.name}) runs as ${effect.pid}`);
           job.client?.reply({ type: "accepted", pid: effect.pid }, id);
+          // A spare that had its job already may start it after the others were asked to end.
+          if (this.#isTerminating) this.#terminateLate(effect.pid);
           break;
         case "refuse": {
           const { code, errno: number, reason } = effect;
