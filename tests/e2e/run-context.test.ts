@@ -365,6 +365,7 @@ describe("--fd", () => {
     const script = `exec ${opened}; exec pfc -w ${passed} sleep 1000`;
     const client = box.start(["bash", "-c", script]);
     const job = await childNamed(daemon.pid, "sleep");
+    await until("it has been loaded", () => processStat(job.pid)?.state === "S");
     const table = descriptorsOf(job.pid);
     expect([...table.keys()].sort((a, b) => a - b)).toEqual([0, 1, 2, ...numbers]);
     for (const n of numbers) expect(table.get(n)).toBe(`${box.work}/file-${n}`);
@@ -411,6 +412,7 @@ describe("--fd", () => {
     const daemon = await box.serve();
     const client = box.start(["bash", "-c", "exec 5</etc/passwd; exec pfc -w sleep 1000"]);
     const job = await childNamed(daemon.pid, "sleep");
+    await until("it has been loaded", () => processStat(job.pid)?.state === "S");
     expect([...descriptorsOf(job.pid).keys()].sort()).toEqual([0, 1, 2]);
     client.kill("SIGTERM");
     await client.exited;
@@ -495,6 +497,7 @@ describe("nothing of the daemon's", () => {
     await until("it listens", () => existsSync(box.socketPath));
     const client = box.startPfc(["-w", "sleep", "1000"]);
     const job = await childNamed(daemon.pid, "sleep");
+    await until("it has been loaded", () => processStat(job.pid)?.state === "S");
     expect([...descriptorsOf(job.pid).keys()].sort()).toEqual([0, 1, 2]);
     const listing = await box.pfc("-w", "ls", "/proc/self/fd");
     expect(listing.stdout).toBe("0\n1\n2\n3\n"); // 3 is the listing's own
