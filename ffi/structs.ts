@@ -192,6 +192,22 @@ export const siginfo: Struct<
   rest: 100,
 });
 export const rlimit: Struct<"rlim_cur" | "rlim_max"> = struct({ rlim_cur: "u64", rlim_max: "u64" });
+/** The kernel's struct termios, as the TCGETS family of ioctl_tty(2) takes it; glibc's is larger. */
+export const termios: Struct<"c_iflag" | "c_oflag" | "c_cflag" | "c_lflag" | "c_line" | "c_cc"> =
+  struct({
+    c_iflag: "u32",
+    c_oflag: "u32",
+    c_cflag: "u32",
+    c_lflag: "u32",
+    c_line: "u8",
+    c_cc: 19,
+  });
+export const winsize: Struct<"ws_row" | "ws_col" | "ws_xpixel" | "ws_ypixel"> = struct({
+  ws_row: "u16",
+  ws_col: "u16",
+  ws_xpixel: "u16",
+  ws_ypixel: "u16",
+});
 /** struct rusage begins with two timevals and the peak resident size; the whole is 144 bytes. */
 export const rusage: Struct<
   "utime_sec" | "utime_usec" | "stime_sec" | "stime_usec" | "ru_maxrss" | "rest"
@@ -238,6 +254,15 @@ export const statx: Struct<
   stx_dev_major: "u32",
   stx_dev_minor: "u32",
   rest: 112,
+});
+
+/** What getdents64(2) writes; each is as long as its name makes it. */
+export const linuxDirent64: Struct<"d_ino" | "d_off" | "d_reclen" | "d_type" | "d_name"> = struct({
+  d_ino: "u64",
+  d_off: "i64",
+  d_reclen: "u16",
+  d_type: "u8",
+  d_name: 256,
 });
 
 /** sigset_t: one bit a signal, 128 bytes in glibc. */

@@ -48,6 +48,9 @@ const table = {
   getcwd: ["plain", mem, long],
   umask: ["plain", int],
   isatty: ["int", int],
+  getdents64: ["long", int, mem, long],
+  ioctl: ["int", int, long, mem],
+  ioctl_number: ["int", int, long, long],
   // sockets
   socket: ["int", int, int, int],
   socketpair: ["int", int, int, int, mem],
@@ -71,6 +74,7 @@ const table = {
   inotify_add_watch: ["int", int, mem, int],
   // processes
   getpid: ["plain"],
+  getppid: ["plain"],
   geteuid: ["plain"],
   fork: ["int"],
   _exit: ["plain", int],
@@ -83,8 +87,9 @@ const table = {
   waitid: ["int", int, int, mem, int],
   prctl: ["int", int, long, long, long, long],
   prctl_name: ["int", int, mem],
-  getrlimit: ["int", int, mem],
-  setrlimit: ["int", int, mem],
+  prlimit: ["int", int, int, mem, mem],
+  getpriority: ["long", long, long, long],
+  setpriority: ["int", int, int, int],
   madvise: ["int", long, long, int],
   sigprocmask: ["int", int, mem, mem],
   sigaction: ["int", int, mem, mem],
@@ -110,8 +115,11 @@ export const symbols: ReadonlyMap<SysName, string> = new Map<SysName, string>([
   // glibc 2.36 has no function for these: the number of the system call comes first.
   ["close_range", "syscall"],
   ["pidfd_open", "syscall"],
+  // glibc's answer cannot be told from a failure; the kernel's, 20 - nice, can.
+  ["getpriority", "syscall"],
   // One function, and an argument that is a number or a pointer.
   ["prctl_name", "prctl"],
+  ["ioctl_number", "ioctl"],
 ]);
 
 type Value<P> = P extends "ptr" ? Memory | null : number;

@@ -12,6 +12,8 @@ export const O_RDWR = 0o2;
 export const O_CREAT = 0o100;
 export const O_EXCL = 0o200;
 export const O_APPEND = 0o2000;
+export const O_NONBLOCK = 0o4000;
+export const O_NOCTTY = 0o400;
 export const O_CLOEXEC = 0o2000000;
 export const O_PATH = 0o10000000;
 
@@ -22,6 +24,8 @@ export const AT_EACCESS = 0x200;
 export const F_OK = 0;
 export const X_OK = 1;
 
+export const F_GETFL = 3;
+export const F_SETFL = 4;
 export const F_DUPFD_CLOEXEC = 1030;
 export const F_GETFD = 1;
 export const F_SETFD = 2;
@@ -66,6 +70,7 @@ export const EPOLL_CLOEXEC = 0o2000000;
 export const EPOLLIN = 0x1;
 export const EPOLLOUT = 0x4;
 export const POLLIN = 0x1;
+export const POLLOUT = 0x4;
 
 export const CLOCK_MONOTONIC = 1;
 export const TFD_CLOEXEC = 0o2000000;
@@ -80,12 +85,48 @@ export const IN_MOVE_SELF = 0x800;
 
 export const SIG_BLOCK = 0;
 export const SIG_UNBLOCK = 1;
+export const SIG_SETMASK = 2;
 export const SIG_DFL = 0;
+export const SIG_IGN = 1;
+
+export const CLD_STOPPED = 5;
+
+/** Terminals: see ioctl_tty(2). */
+export const TCGETS = 0x5401;
+export const TCSETS = 0x5402;
+export const TIOCSCTTY = 0x540e;
+export const TIOCGWINSZ = 0x5413;
+export const TIOCSWINSZ = 0x5414;
+export const TIOCSPTLCK = 0x40045431;
+export const TIOCGPTPEER = 0x5441;
+/** The bits that cfmakeraw(3) clears and sets. */
+export const IGNBRK = 0o1;
+export const BRKINT = 0o2;
+export const PARMRK = 0o10;
+export const ISTRIP = 0o40;
+export const INLCR = 0o100;
+export const IGNCR = 0o200;
+export const ICRNL = 0o400;
+export const IXON = 0o2000;
+export const OPOST = 0o1;
+export const CSIZE = 0o60;
+export const CS8 = 0o60;
+export const PARENB = 0o400;
+export const ISIG = 0o1;
+export const ICANON = 0o2;
+export const ECHO = 0o10;
+export const ECHONL = 0o100;
+export const IEXTEN = 0o100000;
+export const VEOF = 4;
+export const VTIME = 5;
+export const VMIN = 6;
 
 export const P_ALL = 0;
 export const P_PID = 1;
 export const WNOHANG = 1;
+export const WSTOPPED = 2;
 export const WEXITED = 4;
+export const WCONTINUED = 8;
 export const WNOWAIT = 0x1000000;
 
 export const POSIX_SPAWN_SETPGROUP = 0x02;
@@ -94,7 +135,23 @@ export const POSIX_SPAWN_SETSIGMASK = 0x08;
 
 export const PR_SET_NAME = 15;
 export const PR_SET_CHILD_SUBREAPER = 36;
+export const PRIO_PROCESS = 0;
+export const RLIMIT_CPU = 0;
+export const RLIMIT_FSIZE = 1;
+export const RLIMIT_DATA = 2;
+export const RLIMIT_STACK = 3;
 export const RLIMIT_CORE = 4;
+export const RLIMIT_RSS = 5;
+export const RLIMIT_NPROC = 6;
+export const RLIMIT_NOFILE = 7;
+export const RLIMIT_MEMLOCK = 8;
+export const RLIMIT_AS = 9;
+export const RLIMIT_LOCKS = 10;
+export const RLIMIT_SIGPENDING = 11;
+export const RLIMIT_MSGQUEUE = 12;
+export const RLIMIT_NICE = 13;
+export const RLIMIT_RTPRIO = 14;
+export const RLIMIT_RTTIME = 15;
 export const MADV_DOFORK = 11;
 
 /** System calls without a wrapper in glibc 2.36; these numbers are common to all architectures. */
@@ -105,13 +162,24 @@ export const CLOSE_RANGE_CLOEXEC = 4;
 interface Architecture {
   readonly O_DIRECTORY: number;
   readonly O_NOFOLLOW: number;
+  readonly SYS_getpriority: number;
   /** struct epoll_event is packed on x86-64 only. */
   readonly epollEventPacked: boolean;
 }
 
 const architectures: Readonly<Record<string, Architecture>> = {
-  x64: { O_DIRECTORY: 0o200000, O_NOFOLLOW: 0o400000, epollEventPacked: true },
-  arm64: { O_DIRECTORY: 0o40000, O_NOFOLLOW: 0o100000, epollEventPacked: false },
+  x64: {
+    O_DIRECTORY: 0o200000,
+    O_NOFOLLOW: 0o400000,
+    SYS_getpriority: 140,
+    epollEventPacked: true,
+  },
+  arm64: {
+    O_DIRECTORY: 0o40000,
+    O_NOFOLLOW: 0o100000,
+    SYS_getpriority: 141,
+    epollEventPacked: false,
+  },
 };
 
 function architecture(): Architecture {
@@ -120,4 +188,4 @@ function architecture(): Architecture {
   return known;
 }
 
-export const { O_DIRECTORY, O_NOFOLLOW, epollEventPacked } = architecture();
+export const { O_DIRECTORY, O_NOFOLLOW, SYS_getpriority, epollEventPacked } = architecture();

@@ -10,6 +10,25 @@ export const kernelFdsMax = 253;
 /** Bytes of a path in sockaddr_un, without the NUL. A longer one goes through /proc/self/fd. */
 export const socketPathBytesMax = 107;
 
+/** RLIM_NLIMITS: resources with a limit. See getrlimit(2). */
+export const resourceLimitCount = 16;
+
+/** Bytes of one `struct rlimit`. */
+export const resourceLimitSize = 16;
+
+/** Bytes of the kernel's `struct termios`. */
+export const termiosSize = 36;
+
+/** The best and the worst nice value. See getpriority(2). */
+export const niceMin = -20;
+export const niceMax = 19;
+
+/** Bytes of a set of signals: bit n - 1 is signal n, as in the kernel and in /proc/PID/status. */
+export const signalMaskSize = 8;
+
+/** Bun raises its soft limit on open files to the hard one, but not over this. */
+export const runtimeFilesMax: number = 1024 * 1024;
+
 /**
  * A body up to this size travels in the datagram, a larger one in a sealed memfd. A datagram must
  * fit the socket's send buffer (212,992 bytes by default, of which about half is bookkeeping).
@@ -46,6 +65,9 @@ export const repliesMax = 16;
 /** A client that connects must send its request within this time, or it is closed. */
 export const requestTimeoutMs = 2000;
 
+/** The longest `--timeout` and `--kill-after`; what the wire and a timer hold, some 24 days. */
+export const timeoutMsMax = 0x7fff_ffff;
+
 /** How long a client waits for the daemon's first answer before it says so and gives up. */
 export const answerTimeoutMs = 10_000;
 
@@ -57,6 +79,9 @@ export const graceMsDefault = 5000;
 
 /** An image must say it is ready, and deliver each fork, within this time; else it is replaced. */
 export const imageTimeoutMs = 5000;
+
+/** A process that was given a job must have started it within this time; else the job is lost. */
+export const starterTimeoutMs = 5000;
 
 /** The delay before a dead image is started again; doubles up to the bound, until one serves. */
 export const imageBackoffMs = 100;

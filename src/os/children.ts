@@ -1,12 +1,15 @@
 /** Watching and reaping children: pidfd_open(2), wait4(2), waitid(2). */
 import { errno } from "../../ffi/errno.ts";
 import {
+  CLD_STOPPED,
   P_ALL,
   P_PID,
   SYS_pidfd_open,
+  WCONTINUED,
   WEXITED,
   WNOHANG,
   WNOWAIT,
+  WSTOPPED,
 } from "../../ffi/linux/constants.ts";
 import { allocate } from "../../ffi/memory.ts";
 import { rusage, siginfo } from "../../ffi/structs.ts";
@@ -56,6 +59,25 @@ export function tryReap(sys: Sys, pid: number, options: { wait: boolean }): Chil
     systemTimeUs: microseconds("stime"),
     residentKiBMax: rusage.get(usage, "ru_maxrss"),
   };
+}
+
+/** A child that was stopped or continued. */
+export interface ChildStop {
+  readonly pid: number;
+  /** The signal that stopped it; undefined when it goes on. */
+  readonly signal: number | undefined;
+}
+
+/** The next child that was stopped or continued since this was last asked; undefined: none. */
+export function nextStop(sys: Sys): ChildStop | undefined {
+  const info = allocate(siginfo.size);
+  const result = retry(() => sys.waitid(P_ALL, 0, info, WSTOPPED | WCONTINUED | WNOHANG));
+  if (result === -errno.ECHILD) return undefined;
+  check(result, "waitid");
+  const pid = siginfo.get(info, "si_pid");
+  if (pid === 0) return undefined;
+  const isStopped = siginfo.get(info, "si_code") === CLD_STOPPED;
+  return { pid, signal: isStopped ? siginfo.get(info, "si_status") : undefined };
 }
 
 /** The pid of some child that has ended and waits to be reaped, which it is left to. */

@@ -5,6 +5,7 @@ import {
   AT_EMPTY_PATH,
   AT_FDCWD,
   AT_SYMLINK_NOFOLLOW,
+  CLOSE_RANGE_CLOEXEC,
   F_OK,
   O_CLOEXEC,
   O_DIRECTORY,
@@ -63,7 +64,7 @@ export function statusOf(sys: Sys, path: Path): FileStatus | undefined {
 }
 
 /** The status of what is behind `path` (links are followed), relative to `at`; or undefined. */
-export function targetStatus(sys: Sys, at: RawFd, path: Path): FileStatus | undefined {
+export function targetStatus(sys: Sys, at: number, path: Path): FileStatus | undefined {
   const result = readStatus(sys, at, path, 0);
   return typeof result === "number" ? undefined : result;
 }
@@ -107,7 +108,7 @@ export function exists(sys: Sys, path: string): boolean {
 const nameBuffer: Memory = allocate(4096);
 
 /** Whether we could execute `path`, relative to the directory `at`: 0, or the negated errno. */
-export function executeAccess(sys: Sys, at: RawFd, path: Path): number {
+export function executeAccess(sys: Sys, at: number, path: Path): number {
   return sys.faccessat(at, cString(path), X_OK, AT_EACCESS);
 }
 
@@ -212,6 +213,12 @@ export function openPipe(sys: Sys): { readEnd: Fd; writeEnd: Fd } {
     readEnd: new Fd(sys, pair.view.getInt32(0, true)),
     writeEnd: new Fd(sys, pair.view.getInt32(4, true)),
   };
+}
+
+/** Marks all descriptors from `lowest` on: none of them outlives exec(2). */
+export function closeOnExec(sys: Sys, lowest: number): void {
+  const result = sys.close_range(SYS_close_range, lowest, 0xffff_ffff, CLOSE_RANGE_CLOEXEC);
+  check(result, "close_range");
 }
 
 /** Closes every descriptor of the process except those with the numbers in `kept`. */

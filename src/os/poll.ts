@@ -1,21 +1,41 @@
 /** Waiting for a few descriptors at once: poll(2). The daemon, which has many, uses poller.ts. */
-import { POLLIN } from "../../ffi/linux/constants.ts";
+import { POLLIN, POLLOUT } from "../../ffi/linux/constants.ts";
 import { allocate } from "../../ffi/memory.ts";
 import { pollfd } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { check, retry } from "./errors.ts";
 import type { RawFd } from "./fd.ts";
 
-/** Waits until one of `fds` is readable or hung up. @returns those, none when time ran out. */
-export function waitReadable(sys: Sys, fds: readonly RawFd[], timeoutMs: number): RawFd[] {
-  const list = allocate(pollfd.size * fds.length);
-  for (const [index, fd] of fds.entries()) {
-    pollfd.set(list, "fd", fd, index * pollfd.size);
-    pollfd.set(list, "events", POLLIN, index * pollfd.size);
+/** One thing to wait for. */
+export interface Interest {
+  readonly fd: RawFd;
+  readonly for: "reading" | "writing";
+}
+
+/** Waits until something can be done, or a descriptor is hung up. @returns it; none: time ran out. */
+export function waitFor<Wanted extends Interest>(
+  sys: Sys,
+  interests: readonly Wanted[],
+  timeoutMs: number,
+): Wanted[] {
+  const list = allocate(pollfd.size * interests.length);
+  for (const [index, interest] of interests.entries()) {
+    pollfd.set(list, "fd", interest.fd, index * pollfd.size);
+    const events = interest.for === "reading" ? POLLIN : POLLOUT;
+    pollfd.set(list, "events", events, index * pollfd.size);
   }
   check(
-    retry(() => sys.poll(list, fds.length, timeoutMs)),
+    retry(() => sys.poll(list, interests.length, timeoutMs)),
     "poll",
   );
-  return fds.filter((_, index) => pollfd.get(list, "revents", index * pollfd.size) !== 0);
+  return interests.filter((_, index) => pollfd.get(list, "revents", index * pollfd.size) !== 0);
+}
+
+/** Waits until one of `fds` is readable or hung up. @returns those, none when time ran out. */
+export function waitReadable(sys: Sys, fds: readonly RawFd[], timeoutMs: number): RawFd[] {
+  return waitFor(
+    sys,
+    fds.map((fd) => ({ fd, for: "reading" })),
+    timeoutMs,
+  ).map(({ fd }) => fd);
 }

@@ -1,7 +1,12 @@
 /** What this process is: its exact arguments and environment, its directory, its runtime. */
-import { PR_SET_CHILD_SUBREAPER, PR_SET_NAME, RLIMIT_CORE } from "../../ffi/linux/constants.ts";
+import { errno } from "../../ffi/errno.ts";
+import {
+  PR_SET_CHILD_SUBREAPER,
+  PR_SET_NAME,
+  PRIO_PROCESS,
+  SYS_getpriority,
+} from "../../ffi/linux/constants.ts";
 import { allocate, cString } from "../../ffi/memory.ts";
-import { rlimit } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { type StringList, stringList } from "../base/strings.ts";
 import { check, SystemError } from "./errors.ts";
@@ -44,12 +49,15 @@ export function setProcessName(sys: Sys, name: string): void {
   check(sys.prctl_name(PR_SET_NAME, cString(name)), "prctl");
 }
 
-/** No core file from here on. */
-export function disableCoreFile(sys: Sys): void {
-  const limit = allocate(rlimit.size);
-  check(sys.getrlimit(RLIMIT_CORE, limit), "getrlimit");
-  rlimit.set(limit, "rlim_cur", 0);
-  check(sys.setrlimit(RLIMIT_CORE, limit), "setrlimit");
+/** The nice value, -20 to 19. See getpriority(2): the kernel answers 20 - nice. */
+export function niceValue(sys: Sys): number {
+  return 20 - check(sys.getpriority(SYS_getpriority, PRIO_PROCESS, 0), "getpriority");
+}
+
+/** Takes on a nice value; one the kernel denies to this user leaves the own one in place. */
+export function setNiceValue(sys: Sys, nice: number): void {
+  const result = sys.setpriority(PRIO_PROCESS, 0, nice);
+  if (result !== -errno.EACCES && result !== -errno.EPERM) check(result, "setpriority");
 }
 
 /** Ends the process at once: none of the runtime's own endings, which would touch the terminal. */

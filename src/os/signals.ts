@@ -5,13 +5,18 @@ import {
   SFD_NONBLOCK,
   SIG_BLOCK,
   SIG_DFL,
+  SIG_IGN,
+  SIG_SETMASK,
   SIG_UNBLOCK,
 } from "../../ffi/linux/constants.ts";
 import { allocate, type Memory } from "../../ffi/memory.ts";
 import { sigaction, signalfdSiginfo, sigsetSize } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
+import { signalMaskSize } from "../base/limits.ts";
+import { latin1 } from "../base/strings.ts";
 import { check, retry } from "./errors.ts";
 import { type Fd, own, type RawFd } from "./fd.ts";
+import { readFile } from "./files.ts";
 
 /** Signal numbers of Linux on x86-64 and arm64. */
 // biome-ignore format: a table
@@ -49,8 +54,23 @@ export function allSignals(): Memory {
   return set;
 }
 
-export function blockSignals(sys: Sys, names: readonly SignalName[]): void {
-  check(sys.sigprocmask(SIG_BLOCK, signalSet(names), null), "sigprocmask");
+/** @returns the mask as it was before. */
+export function blockSignals(sys: Sys, names: readonly SignalName[]): Memory {
+  const before = allocate(sigsetSize);
+  check(sys.sigprocmask(SIG_BLOCK, signalSet(names), before), "sigprocmask");
+  return before;
+}
+
+/** Blocks exactly the signals of a mask of `signalMaskSize` bytes. */
+export function setSignalMask(sys: Sys, mask: Uint8Array): void {
+  check(sys.sigprocmask(SIG_SETMASK, sigsetOf(mask), null), "sigprocmask");
+}
+
+/** A mask as the sigset_t that libc takes. */
+export function sigsetOf(mask: Uint8Array): Memory {
+  const set = allocate(sigsetSize);
+  set.set(mask.subarray(0, signalMaskSize));
+  return set;
 }
 
 export function unblockSignals(sys: Sys, signals: readonly (SignalName | number)[]): void {
@@ -59,9 +79,51 @@ export function unblockSignals(sys: Sys, signals: readonly (SignalName | number)
 
 /** Gives one signal its default action. SIGKILL and SIGSTOP always have it: EINVAL. */
 export function resetSignal(sys: Sys, number: number): void {
+  setAction(sys, number, SIG_DFL);
+}
+
+/** Ignores the signals of a mask, and what runs after exec(2) does so, too. */
+export function ignoreSignals(sys: Sys, mask: Uint8Array): void {
+  for (let number = 1; number <= signalMax; number++) {
+    if (isInMask(mask, number) && !neverIgnored.has(number)) setAction(sys, number, SIG_IGN);
+  }
+}
+
+/** The kernel keeps the first two as they are; libc needs the others for itself. */
+const neverIgnored: ReadonlySet<number> = new Set([
+  signalNumbers.SIGKILL,
+  signalNumbers.SIGSTOP,
+  32,
+  33,
+]);
+
+export function isInMask(mask: Uint8Array, number: number): boolean {
+  return ((mask[(number - 1) >> 3] ?? 0) & (1 << ((number - 1) & 7))) !== 0;
+}
+
+function setAction(sys: Sys, number: number, handler: number): void {
   const action = allocate(sigaction.size);
-  sigaction.set(action, "sa_handler", SIG_DFL);
+  sigaction.set(action, "sa_handler", handler);
   check(sys.sigaction(number, action, null), "sigaction");
+}
+
+/**
+ * The signals this process was started to ignore. Bun ignores SIGPIPE and SIGXFSZ whatever they
+ * were, so those are left out; where it handles a fault itself, an ignored one does not show.
+ */
+export function inheritedIgnored(sys: Sys): Uint8Array {
+  const status = latin1(readFile(sys, "/proc/self/status"));
+  const start = status.indexOf("SigIgn:\t") + "SigIgn:\t".length;
+  const mask = new Uint8Array(new ArrayBuffer(signalMaskSize));
+  for (let index = 0; index < signalMaskSize; index++) {
+    // Sixteen digits, the highest signals first.
+    const at = start + 2 * (signalMaskSize - 1 - index);
+    mask[index] = Number.parseInt(status.slice(at, at + 2), 16);
+  }
+  for (const number of [signalNumbers.SIGPIPE, signalNumbers.SIGXFSZ]) {
+    mask[(number - 1) >> 3] = (mask[(number - 1) >> 3] ?? 0) & ~(1 << ((number - 1) & 7));
+  }
+  return mask;
 }
 
 /** Bun ignores these two before any script runs; a program we become must have them as usual. */

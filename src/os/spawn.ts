@@ -13,14 +13,14 @@ import {
   pointerArray,
   stringTable,
 } from "../../ffi/memory.ts";
-import { sigsetSize, spawnAttributesSize, spawnFileActionsSize } from "../../ffi/structs.ts";
+import { spawnAttributesSize, spawnFileActionsSize } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { Scope } from "../base/scope.ts";
 import type { StringList } from "../base/strings.ts";
 import { check } from "./errors.ts";
 import { duplicate, type RawFd } from "./fd.ts";
 import type { Path } from "./files.ts";
-import { allSignals } from "./signals.ts";
+import { allSignals, sigsetOf } from "./signals.ts";
 
 /** Which of our descriptors a child gets under which number; all others it does not get. */
 export type DescriptorMap = ReadonlyMap<number, RawFd>;
@@ -34,11 +34,15 @@ export interface Program {
   /** Where it starts; our own working directory when left out. */
   readonly directory?: RawFd;
   readonly umask?: number;
+  /** The signals it has blocked; none when left out. */
+  readonly blockedSignals?: Uint8Array;
+  /** Stays in our process group instead of leading one of its own. */
+  readonly joinsGroup?: boolean;
 }
 
 /**
- * Starts a program in a process group of its own, with default signal actions, an empty mask, and
- * exactly the descriptors it is given (ours are all close-on-exec).
+ * Starts a program with default signal actions and exactly the descriptors it is given (ours are
+ * all close-on-exec).
  * @returns its pid, or the negated errno with which it could not be started; E2BIG, ENOENT, EACCES
  * and ENOEXEC are the kernel's verdict on the program itself.
  */
@@ -63,7 +67,7 @@ export function trySpawn(sys: Sys, program: Program): number {
   const attributes = owned.adopt(initAttributes(sys), (memory) => {
     sys.posix_spawnattr_destroy(memory);
   });
-  setAttributes(sys, attributes);
+  setAttributes(sys, attributes, program);
   const pid = allocate(4);
   const before = program.umask === undefined ? undefined : sys.umask(program.umask);
   const result = sys.posix_spawn(
@@ -113,11 +117,14 @@ function initAttributes(sys: Sys): Memory {
   return attributes;
 }
 
-/** A process group of its own, default signal actions, an empty mask. */
-function setAttributes(sys: Sys, attributes: Memory): void {
-  const flags = POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
+function setAttributes(sys: Sys, attributes: Memory, program: Program): void {
+  const group = program.joinsGroup ? 0 : POSIX_SPAWN_SETPGROUP;
+  const flags = group | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
+  const mask = sigsetOf(program.blockedSignals ?? noSignals);
   check(sys.posix_spawnattr_setflags(attributes, flags), "posix_spawnattr_setflags");
   check(sys.posix_spawnattr_setpgroup(attributes, 0), "posix_spawnattr_setpgroup");
   check(sys.posix_spawnattr_setsigdefault(attributes, allSignals()), "posix_spawnattr");
-  check(sys.posix_spawnattr_setsigmask(attributes, allocate(sigsetSize)), "posix_spawnattr");
+  check(sys.posix_spawnattr_setsigmask(attributes, mask), "posix_spawnattr");
 }
+
+const noSignals: Uint8Array = new Uint8Array(0);

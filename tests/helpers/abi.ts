@@ -99,6 +99,36 @@ export const counterparts: Counterparts = {
     type: "struct rlimit",
     members: { rlim_cur: "rlim_cur", rlim_max: "rlim_max" },
   },
+  termios: {
+    type: "struct termios",
+    members: {
+      c_iflag: "c_iflag",
+      c_oflag: "c_oflag",
+      c_cflag: "c_cflag",
+      c_lflag: "c_lflag",
+      c_line: "c_line",
+      c_cc: "c_cc",
+    },
+  },
+  winsize: {
+    type: "struct winsize",
+    members: {
+      ws_row: "ws_row",
+      ws_col: "ws_col",
+      ws_xpixel: "ws_xpixel",
+      ws_ypixel: "ws_ypixel",
+    },
+  },
+  linuxDirent64: {
+    type: "struct dirent64",
+    members: {
+      d_ino: "d_ino",
+      d_off: "d_off",
+      d_reclen: "d_reclen",
+      d_type: "d_type",
+      d_name: "d_name",
+    },
+  },
   rusage: {
     type: "struct rusage",
     members: {

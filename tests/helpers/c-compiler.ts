@@ -34,6 +34,7 @@ const headers = [
   "sys/wait.h",
   "unistd.h",
   "linux/close_range.h",
+  "asm/termbits.h", // the kernel's struct termios: <termios.h> has another one of that name
 ];
 
 const prologue = `#define _GNU_SOURCE\n${headers.map((name) => `#include <${name}>\n`).join("")}`;

@@ -1,0 +1,159 @@
+/**
+ * Resource limits: getrlimit(2), prlimit(2). All of a process travel as one block of bytes, the
+ * kernel's `struct rlimit` of each resource in the order of its numbers.
+ */
+import { errno } from "../../ffi/errno.ts";
+import {
+  RLIMIT_AS,
+  RLIMIT_CORE,
+  RLIMIT_CPU,
+  RLIMIT_DATA,
+  RLIMIT_NOFILE,
+  RLIMIT_NPROC,
+  RLIMIT_STACK,
+} from "../../ffi/linux/constants.ts";
+import { allocate, type Memory } from "../../ffi/memory.ts";
+import { rlimit } from "../../ffi/structs.ts";
+import type { Sys } from "../../ffi/sys.ts";
+import { resourceLimitCount, runtimeFilesMax } from "../base/limits.ts";
+import { check } from "./errors.ts";
+
+/** A soft and a hard limit; the number of all ones is "unlimited". */
+interface Limit {
+  readonly soft: bigint;
+  readonly hard: bigint;
+}
+
+/** The limits of this process as they are now. */
+export function resourceLimits(sys: Sys): Memory {
+  const limits = allocate(rlimit.size * resourceLimitCount);
+  const limit = allocate(rlimit.size);
+  for (let resource = 0; resource < resourceLimitCount; resource++) {
+    check(sys.prlimit(0, resource, null, limit), "prlimit");
+    limits.set(limit, resource * rlimit.size);
+  }
+  return limits;
+}
+
+/**
+ * The limits this process was started with. Bun raises the soft limit on open files as far as it
+ * may before any script runs, and nothing keeps what it was. The best witness is our parent: who
+ * has the same hard limit has most likely left us its soft one, too. With another hard limit both
+ * were set on the way, which `ulimit` and `setrlimit` mostly do to the same value.
+ */
+export function inheritedLimits(sys: Sys): Memory {
+  const limits = resourceLimits(sys);
+  const { soft, hard } = limitAt(limits, RLIMIT_NOFILE);
+  const raised = min(hard, BigInt(runtimeFilesMax));
+  if (soft !== raised) return limits; // it was higher: Bun has left it alone
+  const parent = allocate(rlimit.size);
+  const pid = sys.getppid();
+  const isKnown = pid > 0 && sys.prlimit(pid, RLIMIT_NOFILE, null, parent) === 0;
+  if (!isKnown) setSoft(limits, RLIMIT_NOFILE, min(hard, usualFiles));
+  else if (limitAt(parent, 0).hard === hard) {
+    setSoft(limits, RLIMIT_NOFILE, min(hard, limitAt(parent, 0).soft));
+  }
+  return limits;
+}
+
+/** What nearly every system gives to its processes. */
+const usualFiles = 1024n;
+
+/**
+ * Gives this process the limits in `wanted`. What the kernel denies to this user is set as near as
+ * it allows. Limits on memory and descriptors bind at once: it is the last thing to do.
+ */
+export function applyLimits(sys: Sys, wanted: Memory): void {
+  const count = Math.min(resourceLimitCount, Math.floor(wanted.length / rlimit.size));
+  for (let resource = 0; resource < count; resource++) {
+    const result = sys.prlimit(0, resource, wanted.from(resource * rlimit.size), null);
+    if (result !== -errno.EPERM) {
+      check(result, "prlimit");
+      continue;
+    }
+    const own = allocate(rlimit.size);
+    check(sys.prlimit(0, resource, null, own), "prlimit");
+    const { soft, hard } = limitAt(wanted, resource);
+    const nearest = allocate(rlimit.size);
+    const allowed = min(hard, limitAt(own, 0).hard);
+    nearest.view.setBigUint64(rlimit.offset("rlim_max"), allowed, true);
+    nearest.view.setBigUint64(rlimit.offset("rlim_cur"), min(soft, allowed), true);
+    check(sys.prlimit(0, resource, nearest, null), "prlimit");
+  }
+}
+
+/**
+ * Calls `use` while the soft limits of some resources are those of `passing`; afterwards they are
+ * those of `own` again, which cannot fail: the hard ones have not been touched.
+ */
+export function withSoftLimits<Result>(
+  sys: Sys,
+  limits: { own: Memory; passing: Memory },
+  resources: readonly number[],
+  use: () => Result,
+): Result {
+  const limitOf = (block: Memory, resource: number) => block.from(resource * rlimit.size);
+  try {
+    for (const resource of resources) {
+      check(sys.prlimit(0, resource, limitOf(limits.passing, resource), null), "prlimit");
+    }
+    return use();
+  } finally {
+    for (const resource of resources) {
+      sys.prlimit(0, resource, limitOf(limits.own, resource), null);
+    }
+  }
+}
+
+/**
+ * The resources in which `wanted` differs from `own`; undefined when a process that has other work
+ * cannot take them on for a moment and put them down again: a hard limit cannot be raised, and some
+ * soft ones would bind it at once.
+ */
+export function passingDifferences(own: Memory, wanted: Memory): number[] | undefined {
+  const differing: number[] = [];
+  for (let resource = 0; resource < resourceLimitCount; resource++) {
+    if ((resource + 1) * rlimit.size > wanted.length) break;
+    const ours = limitAt(own, resource);
+    const theirs = limitAt(wanted, resource);
+    if (ours.soft === theirs.soft && ours.hard === theirs.hard) continue;
+    if (ours.hard !== theirs.hard || binding.has(resource)) return undefined;
+    if (resource === RLIMIT_STACK && theirs.soft < smallestStack) return undefined;
+    differing.push(resource);
+  }
+  return differing;
+}
+
+/** Limits that act on what a process does while it starts another. */
+const binding: ReadonlySet<number> = new Set([RLIMIT_CPU, RLIMIT_DATA, RLIMIT_AS, RLIMIT_NPROC]);
+const smallestStack = 1024n * 1024n;
+
+/** The highest descriptor number, and one, that a process with these limits can be given. */
+export function descriptorsMax(limits: Memory): number {
+  const { soft } = limitAt(limits, RLIMIT_NOFILE);
+  return Number(min(soft, BigInt(Number.MAX_SAFE_INTEGER)));
+}
+
+/** No core file from here on. */
+export function disableCoreFile(sys: Sys): void {
+  const limit = allocate(rlimit.size);
+  check(sys.prlimit(0, RLIMIT_CORE, null, limit), "prlimit");
+  rlimit.set(limit, "rlim_cur", 0);
+  check(sys.prlimit(0, RLIMIT_CORE, limit, null), "prlimit");
+}
+
+function limitAt(limits: Memory, resource: number): Limit {
+  const base = resource * rlimit.size;
+  return {
+    soft: limits.view.getBigUint64(base + rlimit.offset("rlim_cur"), true),
+    hard: limits.view.getBigUint64(base + rlimit.offset("rlim_max"), true),
+  };
+}
+
+function setSoft(limits: Memory, resource: number, soft: bigint): void {
+  limits.view.setBigUint64(resource * rlimit.size + rlimit.offset("rlim_cur"), soft, true);
+}
+
+function min(a: bigint, b: bigint): bigint {
+  return a < b ? a : b;
+}
