@@ -4,43 +4,44 @@
  */
 import { openLibc } from "../ffi/libc.ts";
 import type { Sys } from "../ffi/sys.ts";
-import { dropStrings, latin1, strings } from "./base/strings.ts";
+import { dropStrings } from "./base/strings.ts";
 import { exitCodes } from "./cli/exit-codes.ts";
 import { type Face, Output } from "./cli/output.ts";
 import { run } from "./cli/run.ts";
 import { holdSignals } from "./client/signals.ts";
-import { imageName, imageSocketNumber, isBuiltin } from "./domain/builtins.ts";
+import {
+  imageName,
+  imageSocketNumber,
+  starterName,
+  starterSocketNumber,
+} from "./domain/builtins.ts";
 import { reasonOf } from "./os/errors.ts";
-import { closedAtStart } from "./os/fd.ts";
 import { exitNow, ownArguments } from "./os/process.ts";
-import { restoreIgnoredByBun } from "./os/signals.ts";
 
 async function main(sys: Sys): Promise<void> {
   const called = process.argv0;
   const name = called.slice(called.lastIndexOf("/") + 1);
   const face = faces.get(name) ?? "prefork";
   const first = process.argv[2]; // behind the runtime's name and the script's
-  const isRun = face === "pfc" || (face === "prefork" && first === "run" && !isBuiltin(name));
-  if (isRun) holdSignals(sys);
+  const isRun = face === "pfc" || (face === "prefork" && first === "run");
+  const blockedSignals = isRun ? holdSignals(sys) : undefined;
 
   const output = new Output(sys, face);
-  if (isBuiltin(name)) {
-    const { runCommand } = await import("./image/commands/table.ts");
-    restoreIgnoredByBun(sys);
-    for (const number of closedAtStart(sys)) sys.close(number);
-    const args = strings(dropStrings(ownArguments(sys), 1)).map(latin1);
-    exitNow(sys, runCommand(sys, name, args));
-  }
   if (name === imageName) {
     const { runImage } = await import("./image/zygote.ts");
     exitNow(sys, runImage(sys, imageSocketNumber));
   }
-  if (isRun) {
+  if (name === starterName) {
+    const { runFreshStarter } = await import("./image/starter.ts");
+    runFreshStarter(sys, starterSocketNumber);
+  }
+  if (blockedSignals) {
     const words = dropStrings(ownArguments(sys), face === "pfc" ? 1 : 2);
-    await run(sys, output.for("run"), words, async () => {
-      const { showHelp } = await import("./cli/main.ts");
-      return await showHelp(sys, output, "run");
-    });
+    const showHelp = async (): Promise<number> => {
+      const cli = await import("./cli/main.ts");
+      return await cli.showHelp(sys, output, "run");
+    };
+    await run(sys, output.for("run"), words, { blockedSignals, showHelp });
   }
   const cli = await import("./cli/main.ts");
   const rest = process.argv.slice(2);

@@ -52,13 +52,54 @@ export const runOptions = {
     description:
       "start a daemon when there is none: of the mode that is forced, else of the runtime mode",
   },
+  tty: {
+    type: "boolean",
+    alias: "t",
+    description:
+      "give the command a terminal of its own, relayed to this one (implies --wait; -tt: also when stdin is no terminal)",
+  },
   "no-stdin": { type: "boolean", alias: "n", description: "give the command /dev/null as stdin" },
+  stdin: {
+    type: "boolean",
+    description: "leave a terminal as stdin also to a command nobody waits for",
+  },
   fd: {
     type: "string",
-    valueHint: "N",
-    description: "also pass the open descriptor N, under the same number (repeatable)",
+    valueHint: "N[:M]",
+    description:
+      "pass the open descriptor N, as M if given (repeatable; without it, --wait passes all that are inherited)",
   },
   cwd: { type: "string", valueHint: "DIR", description: "run the command in DIR" },
+  env: {
+    type: "string",
+    valueHint: "NAME[=VALUE]",
+    description: "set a variable, or keep the caller's with --clear-env (repeatable)",
+  },
+  unset: {
+    type: "string",
+    valueHint: "NAME",
+    description: "leave a variable out (repeatable)",
+  },
+  "clear-env": { type: "boolean", description: "begin with an empty environment" },
+  timeout: {
+    type: "string",
+    valueHint: "SECONDS",
+    description: "end the command with SIGTERM after this time; the status is 124 then",
+  },
+  "kill-after": {
+    type: "string",
+    valueHint: "SECONDS",
+    description: "and with SIGKILL so long after that, if it goes on; the status is 137 then",
+  },
+  "kill-group": {
+    type: "boolean",
+    description: "when the command has ended, kill what it has left in its process group",
+  },
+  "on-disconnect": {
+    type: "enum",
+    options: ["hangup", "continue", "term", "kill"],
+    description: "what the command gets when the client that waits for it dies (hangup)",
+  },
   ...discoveryOptions,
   help: { type: "boolean", alias: "h", description: "show this help" },
 } as const satisfies Options;
@@ -68,9 +109,15 @@ export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
+/** Words that are looked at one by one: there may be very many behind the options. */
+export interface Words {
+  at(index: number): string | undefined;
+}
+
 /** What the words said. */
 export interface Reading {
-  readonly flags: ReadonlySet<string>;
+  /** How often each option without a value was given. */
+  readonly flags: ReadonlyMap<string, number>;
   /** Every value of each option, in order. */
   readonly values: ReadonlyMap<string, readonly string[]>;
   /** How many words were options; the rest is the command's. */
@@ -81,8 +128,8 @@ export interface Reading {
  * Reads options from the front of `words`, up to `--` or the first word that is not one.
  * @throws UsageError for an unknown option, a missing value, or a value that is not allowed.
  */
-export function readOptions(words: readonly string[], options: Options): Reading {
-  const flags = new Set<string>();
+export function readOptions(words: Words, options: Options): Reading {
+  const flags = new Map<string, number>();
   const values = new Map<string, string[]>();
   let at = 0;
   const setOption = (shown: string, name: string, inlineValue: string | undefined): void => {
@@ -90,10 +137,10 @@ export function readOptions(words: readonly string[], options: Options): Reading
     if (!option) throw new UsageError(`unknown option '${shown}'`);
     if (option.type === "boolean") {
       if (inlineValue !== undefined) throw new UsageError(`option '${shown}' takes no value`);
-      flags.add(name);
+      flags.set(name, (flags.get(name) ?? 0) + 1);
       return;
     }
-    const value = inlineValue ?? words[at++];
+    const value = inlineValue ?? words.at(at++);
     if (value === undefined) throw new UsageError(`option '${shown}' needs a value`);
     if (option.type === "enum" && !option.options.includes(value)) {
       const allowed = option.options.join(", ");
@@ -101,8 +148,7 @@ export function readOptions(words: readonly string[], options: Options): Reading
     }
     values.set(name, [...(values.get(name) ?? []), value]);
   };
-  while (at < words.length) {
-    const word = words[at] as string;
+  for (let word = words.at(at); word !== undefined; word = words.at(at)) {
     if (word === "--") {
       at++;
       break;

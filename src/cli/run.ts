@@ -3,66 +3,89 @@
  * asked for.
  */
 import type { Sys } from "../../ffi/sys.ts";
-import { jobFdNumberMax } from "../base/limits.ts";
-import { dropStrings, type StringList, strings } from "../base/strings.ts";
+import { dropStrings, fromLatin1, latin1, type StringList } from "../base/strings.ts";
 import type { Daemon } from "../client/connect.ts";
 import { ClientError } from "../client/errors.ts";
 import { connectOrLaunch } from "../client/launch.ts";
-import { endAs, runJob } from "../client/run.ts";
-import { releaseSignals } from "../client/signals.ts";
+import { endAs, runJob, startJob } from "../client/run.ts";
+import { type ClientTerminal, findTerminal } from "../client/terminal.ts";
 import { creationCandidate, DiscoveryError, type Surroundings } from "../domain/discovery.ts";
+import { editEnvironment } from "../domain/environment.ts";
 import { SystemError } from "../os/errors.ts";
-import { closedAtStart } from "../os/fd.ts";
-import { descriptorTarget } from "../os/files.ts";
+import { closedAtStart, standard } from "../os/fd.ts";
+import { inheritedDescriptors } from "../os/inherited.ts";
 import { exitNow, ownEnvironment } from "../os/process.ts";
+import { setSignalMask } from "../os/signals.ts";
+import { isTerminal } from "../os/terminal.ts";
 import { exitCodes } from "./exit-codes.ts";
+import { readEnvironmentEdits, readJobOptions } from "./job-options.ts";
 import {
   lastValue,
-  parseCount,
   type Reading,
   readOptions,
   runOptions,
   UsageError,
+  type Words,
 } from "./options.ts";
 import type { Output } from "./output.ts";
 import { discoveryRequest, findDaemon, noDaemon, ownVariables, surroundings } from "./place.ts";
 
 /**
  * Runs a job as `words` (what stands behind `run` or `pfc`) ask for. The process ends here.
- * `showHelp` loads what the help needs. Signals are held by now, see client/signals.ts.
+ * `showHelp` loads what the help needs. Signals are held by now, see client/signals.ts;
+ * `blockedSignals` were so before.
  */
 export async function run(
   sys: Sys,
   output: Output,
   words: StringList,
-  showHelp: () => Promise<number>,
+  { blockedSignals, showHelp }: { blockedSignals: Uint8Array; showHelp: () => Promise<number> },
 ): Promise<never> {
   try {
-    const reading = readOptions(decodeWords(words), runOptions);
-    if (!reading.flags.has("wait")) releaseSignals(sys);
+    const reading = readOptions(new StringWords(words), runOptions);
     if (reading.flags.has("help")) exitNow(sys, await showHelp());
     const argv = dropStrings(words, reading.wordCount);
     if (argv.count === 0) throw new UsageError("no command was given");
     if (argv.bytes[0] === 0) throw new UsageError("the command is empty");
+    // First of all: what we open ourselves must not be taken for something we were handed.
+    const open = { closed: closedAtStart(sys), inherited: inheritedDescriptors(sys) };
+    const options = readJobOptions(reading, open);
+    const edits = readEnvironmentEdits(reading);
     const env = ownEnvironment(sys);
-    const closed = closedAtStart(sys);
-    const fds = (reading.values.get("fd") ?? []).map((text) =>
-      parseCount("fd", text, { min: 0, max: jobFdNumberMax }),
-    );
-    for (const number of fds) requireOpen(sys, number); // before we open any ourselves
+    if (!options.wait) setSignalMask(sys, blockedSignals); // we act on signals as any program
     const around = surroundings(sys, ownVariables, (message) => output.complain(message));
     const daemon = reach(sys, output, { reading, around });
-    const caller = { argv, env, closed, workingDirectory: around.directory };
-    const ending = runJob(sys, daemon, caller, {
-      wait: reading.flags.has("wait"),
-      noStdin: reading.flags.has("no-stdin"),
-      fds,
-      directory: lastValue(reading, "cwd"),
-    });
-    endAs(sys, ending);
+    const caller = {
+      argv,
+      env: edits ? editEnvironment(env, edits) : env,
+      ...open,
+      workingDirectory: around.directory,
+      blockedSignals,
+    };
+    if (!options.wait) endAs(sys, startJob(sys, daemon, caller, options));
+    const terminal = await openTerminal(sys, output, { reading, closed: open.closed });
+    endAs(sys, runJob(sys, daemon, caller, options, terminal));
   } catch (error) {
     exitNow(sys, complain(output, error));
   }
+}
+
+/** The terminal the job is to have: one of its own, or the caller's, if any. */
+async function openTerminal(
+  sys: Sys,
+  output: Output,
+  { reading, closed }: { reading: Reading; closed: ReadonlySet<number> },
+): Promise<ClientTerminal | undefined> {
+  const asked = reading.flags.get("tty") ?? 0;
+  const hasInput = !closed.has(0) && isTerminal(sys, standard.input);
+  if (asked === 1 && !hasInput) {
+    output.complain("stdin is no terminal: the command gets none of its own (-tt gives it one)");
+  }
+  if (asked > 1 || (asked === 1 && hasInput)) {
+    const { openRelay } = await import("../client/relay.ts");
+    return openRelay(sys);
+  }
+  return findTerminal(sys, closed);
 }
 
 /** The daemon to use: one that is there, or, with `--create`, a new one. */
@@ -71,11 +94,15 @@ function reach(
   output: Output,
   { reading, around }: { reading: Reading; around: Surroundings },
 ): Daemon {
+  const textOf = (name: string): string | undefined => {
+    const value = lastValue(reading, name);
+    return value === undefined ? undefined : utf8(value);
+  };
   const request = discoveryRequest(
     {
-      socket: lastValue(reading, "socket"),
-      mode: lastValue(reading, "mode"),
-      project: lastValue(reading, "project"),
+      socket: textOf("socket"),
+      mode: textOf("mode"),
+      project: textOf("project"),
     },
     ownVariables,
   );
@@ -89,24 +116,34 @@ function reach(
   return connectOrLaunch(sys, creationCandidate(request, around), () => performance.now());
 }
 
-/** @throws ClientError when nothing was handed to us under this number. */
-function requireOpen(sys: Sys, number: number): void {
-  const target = descriptorTarget(sys, number);
-  // The runtime has opened these for its event loop before any script ran.
-  const isOurs = target === "anon_inode:[eventpoll]" || target === "anon_inode:[eventfd]";
-  if (target !== undefined && !isOurs) return;
-  throw new ClientError(`cannot pass descriptor ${number}: it is not open (--fd ${number})`);
+/** The words one by one, in latin1: none behind the options is looked at. */
+class StringWords implements Words {
+  readonly #bytes: Uint8Array;
+  readonly #words: string[] = [];
+  #start = 0;
+
+  constructor({ bytes }: StringList) {
+    this.#bytes = bytes;
+  }
+
+  at(index: number): string | undefined {
+    while (this.#words.length <= index && this.#start < this.#bytes.length) {
+      const end = this.#bytes.indexOf(0, this.#start);
+      this.#words.push(latin1(this.#bytes.subarray(this.#start, end)));
+      this.#start = end + 1;
+    }
+    return this.#words[index];
+  }
 }
 
-/** Options are text; the command behind them stays bytes. */
-function decodeWords(words: StringList): string[] {
-  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-  return strings(words).map((word) => decoder.decode(word));
+/** Bytes that are text, after all. */
+function utf8(bytes: string): string {
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(fromLatin1(bytes));
 }
 
 function complain(output: Output, error: unknown): number {
   if (error instanceof UsageError) {
-    output.complain(`${error.message} (see '${output.called} --help')`);
+    output.complain(`${utf8(error.message)} (see '${output.called} --help')`);
     return exitCodes.preforkFailed;
   }
   if (error instanceof ClientError) {

@@ -3,22 +3,39 @@
 import type { Sys } from "../../ffi/sys.ts";
 import { jobFdNumberMax, jobFdsMax } from "../base/limits.ts";
 import type { Scope } from "../base/scope.ts";
-import type { StringList } from "../base/strings.ts";
+import { fromLatin1, type StringList } from "../base/strings.ts";
 import { SystemError } from "../os/errors.ts";
 import { type Fd, type RawFd, standard } from "../os/fd.ts";
 import { openNull, openPlace } from "../os/files.ts";
-import type { DescriptorMapping, RunRequest } from "../protocol/messages.ts";
+import { niceValue } from "../os/process.ts";
+import { inheritedLimits } from "../os/resource-limits.ts";
+import { inheritedIgnored } from "../os/signals.ts";
+import { isTerminal } from "../os/terminal.ts";
+import type {
+  DescriptorMapping,
+  JobPolicy,
+  ProcessAttributes,
+  RunRequest,
+  TerminalGuard,
+} from "../protocol/messages.ts";
 import { ClientError } from "./errors.ts";
+
+/** A descriptor of ours, and its number in the job. */
+export interface PassedDescriptor {
+  readonly own: number;
+  readonly number: number;
+}
 
 /** What the caller asked for about the job. */
 export interface JobOptions {
   readonly wait: boolean;
-  /** Give the job /dev/null as standard input. */
-  readonly noStdin: boolean;
+  /** "null": /dev/null; "default": what we have, but not the terminal for a job nobody waits for. */
+  readonly stdin: "default" | "keep" | "null";
   /** Descriptors to pass besides 0, 1 and 2. */
-  readonly fds: readonly number[];
-  /** Where the job starts; the caller's directory when left out. */
-  readonly directory?: string | undefined;
+  readonly descriptors: readonly PassedDescriptor[];
+  /** Where the job starts, in latin1; the caller's directory when left out. */
+  readonly directory: string | undefined;
+  readonly policy: JobPolicy;
 }
 
 /** What is to be run, and what is known of this process. */
@@ -29,6 +46,17 @@ export interface Caller {
   readonly closed: ReadonlySet<number>;
   /** The working directory's path, undefined when it has none any more. */
   readonly workingDirectory: string | undefined;
+  /** What else was open when we started, by number. */
+  readonly inherited: readonly number[];
+  /** The signals that were blocked when we started. */
+  readonly blockedSignals: Uint8Array;
+}
+
+/** The terminals a job is given, if any. */
+export interface JobTerminals {
+  /** Becomes the job's 0, 1 and 2, and its controlling terminal. */
+  readonly controlling?: RawFd | undefined;
+  readonly guarded?: { readonly terminal: RawFd } & Omit<TerminalGuard, "index">;
 }
 
 /** A request and its descriptors, borrowed from us or owned by `owned`. */
@@ -38,41 +66,45 @@ export interface Captured {
 }
 
 /** Descriptors we opened for the request are owned by `owned`. @throws ClientError */
-export function capture(sys: Sys, caller: Caller, options: JobOptions, owned: Scope): Captured {
+export function capture(
+  sys: Sys,
+  caller: Caller,
+  options: JobOptions,
+  { owned, terminals }: { owned: Scope; terminals: JobTerminals },
+): Captured {
   const directory = owned.use(openDirectory(sys, options.directory));
   const fds: RawFd[] = [directory.raw];
+  const attach = (fd: RawFd): number => fds.push(fd) - 1;
+  const { controlling, guarded } = terminals;
+  // By their numbers in the job: what is named takes the place of what is passed anyway.
+  const sources = new Map<number, RawFd>();
+  if (controlling !== undefined) {
+    for (const number of [0, 1, 2]) sources.set(number, controlling);
+  } else {
+    for (const number of [0, 1, 2])
+      if (!caller.closed.has(number)) sources.set(number, number as RawFd);
+    if (replacesInput(sys, options)) sources.set(0, owned.use(openNull(sys)).raw);
+  }
+  for (const { own, number } of options.descriptors) sources.set(number, own as RawFd);
   const descriptors: DescriptorMapping[] = [];
-  const pass = (number: number, fd: RawFd): void => {
-    descriptors.push({ number, index: fds.length });
-    fds.push(fd);
+  for (const [number, fd] of sources) descriptors.push({ number, index: attach(fd) });
+  const terminalGuard = guarded && {
+    index: attach(guarded.terminal),
+    settings: guarded.settings,
+    expected: guarded.expected,
   };
-  if (options.noStdin || (!options.wait && sys.isatty(0) === 1)) {
-    // A job nobody waits for would take the shell's input away.
-    pass(0, owned.use(openNull(sys)).raw);
-  } else if (!caller.closed.has(0)) pass(0, standard.input);
-  if (!caller.closed.has(1)) pass(1, standard.output);
-  if (!caller.closed.has(2)) pass(2, standard.error);
-  for (const number of new Set(options.fds)) {
-    if (number <= 2) continue;
-    if (number > jobFdNumberMax) {
-      throw new ClientError(`cannot pass descriptor ${number}: the highest is ${jobFdNumberMax}`);
-    }
-    pass(number, number as RawFd);
-  }
-  if (descriptors.length > jobFdsMax) {
-    throw new ClientError(
-      `too many descriptors: ${descriptors.length}, and one message takes ${jobFdsMax} (fewer --fd)`,
-    );
-  }
-  const umask = sys.umask(0o077);
-  sys.umask(umask);
+  requireRoom(descriptors, fds.length - 1);
   const shown = options.directory ?? caller.workingDirectory ?? "(deleted)";
   const request: RunRequest = {
     type: "run",
     wait: options.wait,
-    umask,
+    attributes: captureAttributes(sys, caller.blockedSignals),
+    policy: options.policy,
+    controllingTerminal: controlling !== undefined,
+    terminalGuard,
     directoryIndex: 0,
-    directoryPath: new TextEncoder().encode(shown),
+    directoryPath:
+      options.directory === undefined ? new TextEncoder().encode(shown) : fromLatin1(shown),
     descriptors,
     argv: caller.argv,
     env: caller.env,
@@ -80,12 +112,42 @@ export function capture(sys: Sys, caller: Caller, options: JobOptions, owned: Sc
   return { request, fds };
 }
 
-function openDirectory(sys: Sys, path = "."): Fd {
+/** A job nobody waits for would take the shell's input away. */
+function replacesInput(sys: Sys, { wait, stdin }: JobOptions): boolean {
+  return stdin === "null" || (stdin === "default" && !wait && isTerminal(sys, standard.input));
+}
+
+/** @throws ClientError for numbers too high, and for more than one message takes. */
+function requireRoom(descriptors: readonly DescriptorMapping[], count: number): void {
+  for (const { number } of descriptors) {
+    if (number <= jobFdNumberMax) continue;
+    throw new ClientError(`cannot pass descriptor ${number}: the highest is ${jobFdNumberMax}`);
+  }
+  if (count <= jobFdsMax) return;
+  throw new ClientError(
+    `too many descriptors: ${count} are to be passed, and one message takes ${jobFdsMax} ` +
+      "(name those that matter with --fd)",
+  );
+}
+
+function captureAttributes(sys: Sys, blockedSignals: Uint8Array): ProcessAttributes {
+  const umask = sys.umask(0o077);
+  sys.umask(umask);
+  return {
+    umask,
+    nice: niceValue(sys),
+    limits: inheritedLimits(sys),
+    ignoredSignals: inheritedIgnored(sys),
+    blockedSignals,
+  };
+}
+
+function openDirectory(sys: Sys, path: string | undefined): Fd {
   try {
-    return openPlace(sys, path);
+    return openPlace(sys, path === undefined ? "." : fromLatin1(path));
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
-    const where = path === "." ? "the working directory" : `the directory ${path}`;
+    const where = path === undefined ? "the working directory" : `the directory ${error.path}`;
     throw new ClientError(`cannot use ${where}: ${error.reason} (--cwd DIR)`);
   }
 }

@@ -36,12 +36,16 @@ export class Conversation {
     throw new ClientError(`cannot send to ${this.#who()}: it does not read (is it stopped?)`);
   }
 
+  /** The next message; waits for it. */
   receive(timeoutMs: number): Message {
     if (waitReadable(this.#sys, [this.#socket], timeoutMs).length === 0) {
-      throw new ClientError(
-        `${this.#who()} has not answered for ${timeoutMs / 1000} s (is it stopped?)`,
-      );
+      throw this.silent(timeoutMs);
     }
+    return this.take();
+  }
+
+  /** The next message, which is there by now. */
+  take(): Message {
     try {
       const received = this.#receiver.receive(this.#socket);
       if (typeof received === "string") {
@@ -54,6 +58,12 @@ export class Conversation {
       if (!(error instanceof ProtocolError)) throw error;
       throw new ClientError(`cannot understand ${this.#who()}: ${error.message}`);
     }
+  }
+
+  silent(timeoutMs: number): ClientError {
+    return new ClientError(
+      `${this.#who()} has not answered for ${timeoutMs / 1000} s (is it stopped?)`,
+    );
   }
 
   unexpected({ type }: Message): ClientError {

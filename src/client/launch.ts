@@ -11,7 +11,7 @@ import { isSuccess } from "../base/wait-status.ts";
 import { type Candidate, pidPathOf } from "../domain/discovery.ts";
 import { tryReap } from "../os/children.ts";
 import { standard } from "../os/fd.ts";
-import { open, openNull } from "../os/files.ts";
+import { closeOnExec, open, openNull } from "../os/files.ts";
 import { isPidFileHeld, tryLock } from "../os/lock.ts";
 import { waitReadable } from "../os/poll.ts";
 import { ownEnvironment, ownExecutable } from "../os/process.ts";
@@ -62,6 +62,8 @@ export function connectOrLaunch(sys: Sys, candidate: Candidate, nowMs: () => num
 /** Runs `pfd --daemonize` and waits for its word. @returns whether a daemon answers now. */
 function launch(sys: Sys, { socketPath, mode }: Candidate): boolean {
   using nothing = openNull(sys);
+  // What we inherited is for the job; a daemon that held it would hold it for ever.
+  closeOnExec(sys, 3);
   const words = ["pfd", "--daemonize", "--socket", socketPath];
   if (mode !== "explicit") words.push("--mode", mode);
   const pid = trySpawn(sys, {

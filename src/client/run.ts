@@ -7,8 +7,11 @@ import type { Sys } from "../../ffi/sys.ts";
 import { answerTimeoutMs } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
 import { parseWaitStatus } from "../base/wait-status.ts";
-import { waitReadable } from "../os/poll.ts";
-import { disableCoreFile, exitNow } from "../os/process.ts";
+import type { Fd } from "../os/fd.ts";
+import { openNull, replaceFd } from "../os/files.ts";
+import { type Interest, waitFor } from "../os/poll.ts";
+import { exitNow } from "../os/process.ts";
+import { disableCoreFile } from "../os/resource-limits.ts";
 import {
   readSignal,
   resetSignal,
@@ -16,54 +19,222 @@ import {
   trySignal,
   unblockSignals,
 } from "../os/signals.ts";
-import type { Refusal, RefusalCode } from "../protocol/messages.ts";
+import type { Exited, Refusal, RefusalCode } from "../protocol/messages.ts";
 import { type Caller, capture, type JobOptions } from "./capture.ts";
 import type { Daemon } from "./connect.ts";
 import { Conversation } from "./conversation.ts";
 import { ClientError } from "./errors.ts";
-import { openHeldSignals, stopping } from "./signals.ts";
+import { holdSignals, openHeldSignals } from "./signals.ts";
+import type { ClientTerminal } from "./terminal.ts";
 
 const statusOfRefusal: Readonly<Partial<Record<RefusalCode, number>>> = {
   notFound: 127,
   notExecutable: 126,
 };
 
+/** The statuses of timeout(1): the time was up; and then the job had to be killed. */
+const timedOutStatus = 124;
+const killedStatus = 128 + signalNumbers.SIGKILL;
+
 /** How the client itself is to end. */
 export type Ending =
   | { readonly kind: "exit"; readonly code: number }
   | { readonly kind: "signal"; readonly signal: number };
 
-/** Runs one job in `daemon`. Consumes its socket. @throws ClientError when prefork failed. */
-export function runJob(sys: Sys, daemon: Daemon, caller: Caller, options: JobOptions): Ending {
+/** Starts a job in `daemon` and leaves it alone. Consumes its socket. @throws ClientError */
+export function startJob(sys: Sys, daemon: Daemon, caller: Caller, options: JobOptions): Ending {
   using socket = daemon.socket;
-  using signalFd = options.wait ? openHeldSignals(sys) : undefined;
-  const signals = signalFd?.raw;
   const conversation = new Conversation(sys, daemon, socket.raw);
-  {
-    using opened = new Scope();
-    const { request, fds } = capture(sys, caller, options, opened);
-    conversation.send(request, fds);
-  }
+  handOver(sys, conversation, caller, options);
   const answer = conversation.receive(answerTimeoutMs);
   if (answer.type === "refused") throw refusalError(answer);
   if (answer.type !== "accepted") throw conversation.unexpected(answer);
-  if (signals === undefined) return { kind: "exit", code: 0 };
-  for (;;) {
-    const ready = waitReadable(sys, [socket.raw, signals], -1);
-    if (ready.includes(socket.raw)) {
-      const message = conversation.receive(0);
-      if (message.type === "refused") throw refusalError(message);
-      if (message.type !== "exited") throw conversation.unexpected(message);
-      const status = parseWaitStatus(message.waitStatus);
-      return status.kind === "exited"
-        ? { kind: "exit", code: status.code }
-        : { kind: "signal", signal: status.signal };
-    }
-    const signal = readSignal(sys, signals);
-    if (signal === undefined) continue;
-    conversation.send({ type: "signal", signal });
-    if (stopping.has(signal)) trySignal(sys, sys.getpid(), signalNumbers.SIGSTOP);
+  return { kind: "exit", code: 0 };
+}
+
+/**
+ * Runs a job in `daemon` to its end. Consumes its socket and `terminal`, which is in order again
+ * whatever happens, and lets go of all that the job was given.
+ * @throws ClientError when prefork failed.
+ */
+export function runJob(
+  sys: Sys,
+  daemon: Daemon,
+  caller: Caller,
+  options: JobOptions,
+  terminal: ClientTerminal | undefined,
+): Ending {
+  using socket = daemon.socket;
+  using _terminal = terminal;
+  using signals = openHeldSignals(sys);
+  const conversation = new Conversation(sys, daemon, socket.raw);
+  handOver(sys, conversation, caller, options, terminal);
+  letGo(sys, caller, terminal);
+  terminal?.begin();
+  const attendance = new Attendance(sys, { conversation, socket, signals, terminal });
+  const ending = attendance.attend();
+  terminal?.finish(attendance.hasExited);
+  return ending;
+}
+
+function handOver(
+  sys: Sys,
+  conversation: Conversation,
+  caller: Caller,
+  options: JobOptions,
+  terminal?: ClientTerminal,
+): void {
+  using owned = new Scope();
+  const { request, fds } = capture(sys, caller, options, {
+    owned,
+    terminals: terminal?.forJob ?? {},
+  });
+  conversation.send(request, fds);
+}
+
+/**
+ * What the job has is the job's alone: who is at the other end of a pipe must see when the job lets
+ * go of it. Standard error stays, for what we ourselves may have to say.
+ */
+function letGo(sys: Sys, { inherited }: Caller, terminal: ClientTerminal | undefined): void {
+  for (const number of inherited) sys.close(number);
+  if (terminal?.isRelayed) return;
+  using nothing = openNull(sys);
+  for (const number of [0, 1]) replaceFd(sys, nothing.raw, number);
+}
+
+interface AttendanceParts {
+  readonly conversation: Conversation;
+  readonly socket: Fd;
+  readonly signals: Fd;
+  readonly terminal: ClientTerminal | undefined;
+}
+
+/** The time between handing a job over and its end. */
+class Attendance {
+  readonly #sys: Sys;
+  readonly #conversation: Conversation;
+  readonly #terminal: ClientTerminal | undefined;
+  readonly #fromDaemon: Interest;
+  readonly #fromOutside: Interest;
+  #isAccepted = false;
+  /** The job has ended by itself, not by a signal. */
+  hasExited = false;
+  /** Signals that ask us to end, and came while the daemon had not answered. */
+  #impatience = 0;
+
+  constructor(sys: Sys, { conversation, socket, signals, terminal }: AttendanceParts) {
+    this.#sys = sys;
+    this.#conversation = conversation;
+    this.#terminal = terminal;
+    this.#fromDaemon = { fd: socket.raw, for: "reading" };
+    this.#fromOutside = { fd: signals.raw, for: "reading" };
   }
+
+  attend(): Ending {
+    for (;;) {
+      const ready = this.#wait();
+      if (ready.includes(this.#fromDaemon)) {
+        const ending = this.#listen();
+        if (ending) return ending;
+      }
+      if (ready.includes(this.#fromOutside)) {
+        const ending = this.#relayNext();
+        if (ending) return ending;
+      }
+      this.#terminal?.act(ready);
+    }
+  }
+
+  #wait(): Interest[] {
+    const interests = [this.#fromDaemon, this.#fromOutside];
+    if (this.#terminal) interests.push(...this.#terminal.interests);
+    const ready = waitFor(this.#sys, interests, this.#isAccepted ? -1 : answerTimeoutMs);
+    if (ready.length === 0) throw this.#conversation.silent(answerTimeoutMs);
+    return ready;
+  }
+
+  /** Takes one message of the daemon's. @returns how the job ended, if it has. */
+  #listen(): Ending | undefined {
+    const message = this.#conversation.take();
+    switch (message.type) {
+      case "accepted":
+        this.#isAccepted = true;
+        return undefined;
+      case "stopped":
+        this.#stop(message.signal);
+        return undefined;
+      case "exited":
+        this.hasExited = parseWaitStatus(message.waitStatus).kind === "exited";
+        return endingOf(message);
+      case "refused":
+        throw refusalError(message);
+      default:
+        throw this.#conversation.unexpected(message);
+    }
+  }
+
+  /** Takes one signal. @returns an ending when nobody is there to pass it on to. */
+  #relayNext(): Ending | undefined {
+    const signal = readSignal(this.#sys, this.#fromOutside.fd);
+    if (signal === undefined) return undefined;
+    if (this.#terminal?.isRelayed && this.#isForUs(this.#terminal, signal)) return undefined;
+    this.#relay(signal);
+    const isInterrupt = signal === signalNumbers.SIGINT || signal === signalNumbers.SIGTERM;
+    if (!isInterrupt || this.#isAccepted) return undefined;
+    this.#impatience += 1;
+    return this.#impatience > 1 ? { kind: "signal", signal } : undefined;
+  }
+
+  /** With a terminal of its own the job has its own stops and sizes; ours are for us to act on. */
+  #isForUs(terminal: ClientTerminal, signal: number): boolean {
+    if (signal === signalNumbers.SIGWINCH) terminal.resize();
+    else if (signal === signalNumbers.SIGCONT) terminal.resume();
+    else if (stopSignals.has(signal)) this.#stopOurselves(signal);
+    else return false;
+    return true;
+  }
+
+  #relay(signal: number): void {
+    this.#conversation.send({ type: "signal", signal });
+  }
+
+  /** The job has been stopped: so are we, and it goes on when we do. */
+  #stop(signal: number): void {
+    if (this.#terminal?.isRelayed) return; // its shell's business
+    this.#stopOurselves(signal);
+    let isContinued = false;
+    for (;;) {
+      const pending = readSignal(this.#sys, this.#fromOutside.fd);
+      if (pending === undefined) break;
+      this.#relay(pending);
+      isContinued ||= pending === signalNumbers.SIGCONT;
+    }
+    // In a group whose shell is gone the kernel does not stop us, and nobody would continue the job.
+    if (!isContinued) this.#relay(signalNumbers.SIGCONT);
+  }
+
+  #stopOurselves(signal: number): void {
+    this.#terminal?.suspend();
+    if (signal !== signalNumbers.SIGSTOP) unblockSignals(this.#sys, [signal]);
+    trySignal(this.#sys, this.#sys.getpid(), signal); // returns when we are continued
+    holdSignals(this.#sys);
+    this.#terminal?.resume();
+  }
+}
+
+const stopSignals: ReadonlySet<number> = new Set([
+  signalNumbers.SIGTSTP,
+  signalNumbers.SIGTTIN,
+  signalNumbers.SIGTTOU,
+]);
+
+function endingOf({ waitStatus, timedOut }: Exited): Ending {
+  const status = parseWaitStatus(waitStatus);
+  const isKilled = status.kind === "signaled" && status.signal === signalNumbers.SIGKILL;
+  if (timedOut) return { kind: "exit", code: isKilled ? killedStatus : timedOutStatus };
+  if (status.kind === "exited") return { kind: "exit", code: status.code };
+  return { kind: "signal", signal: status.signal };
 }
 
 /** Ends this process as the job ended: with its code, or by its signal. Never returns. */

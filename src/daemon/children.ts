@@ -7,15 +7,25 @@ import {
   anyEndedChild,
   type ChildExit,
   isOurChild,
+  nextStop,
   tryOpenPidFd,
   tryReap,
 } from "../os/children.ts";
 import type { Fd } from "../os/fd.ts";
 import type { Loop } from "./loop.ts";
 
+/** What is told of a child. */
+export interface ChildEvents {
+  /** It has ended and is not reaped yet: its number, and its group's, are still its own. */
+  readonly onEnding?: () => void;
+  /** Once, when it has ended and been reaped. */
+  readonly onExit: (exit: ChildExit) => void;
+  readonly onStopped?: (signal: number) => void;
+}
+
 interface Watched {
   readonly pidFd: Fd;
-  readonly onExit: (exit: ChildExit) => void;
+  readonly events: ChildEvents;
 }
 
 export class Children implements Disposable {
@@ -33,10 +43,10 @@ export class Children implements Disposable {
   }
 
   /**
-   * Calls back once, when the child has ended and been reaped.
+   * Tells `events` about a child.
    * @returns false when there is no such child: it was an orphan already, and has been swept.
    */
-  watch(pid: number, onExit: (exit: ChildExit) => void): boolean {
+  watch(pid: number, events: ChildEvents): boolean {
     if (!isOurChild(this.#loop.sys, pid)) return false;
     const pidFd = tryOpenPidFd(this.#loop.sys, pid);
     if (!pidFd) return false;
@@ -44,12 +54,21 @@ export class Children implements Disposable {
     owned.use(pidFd);
     this.#loop.poller.add(pidFd.raw, () => this.#reap(pid));
     owned.move();
-    this.#watched.set(pid, { pidFd, onExit });
+    this.#watched.set(pid, { pidFd, events });
     return true;
   }
 
+  /** Something has happened to children: tells of stops, and reaps what is nobody's. */
+  sweep(): void {
+    for (let stop = nextStop(this.#loop.sys); stop; stop = nextStop(this.#loop.sys)) {
+      if (stop.signal === undefined) continue;
+      this.#watched.get(stop.pid)?.events.onStopped?.(stop.signal);
+    }
+    this.#sweepOrphans();
+  }
+
   /** Reaps what has ended and is nobody's. A job's own reaping is left to its pidfd. */
-  sweepOrphans(): void {
+  #sweepOrphans(): void {
     for (;;) {
       const pid = anyEndedChild(this.#loop.sys);
       this.#sweepAgain = pid !== undefined && this.#watched.has(pid);
@@ -70,12 +89,13 @@ export class Children implements Disposable {
 
   #reap(pid: number): void {
     const watched = this.#watched.get(pid);
+    watched?.events.onEnding?.();
     const exit = tryReap(this.#loop.sys, pid, { wait: false });
     if (!watched || !exit) return;
     this.#watched.delete(pid);
     this.#loop.poller.remove(watched.pidFd.raw);
     watched.pidFd[Symbol.dispose]();
-    watched.onExit(exit);
-    if (this.#sweepAgain) this.sweepOrphans();
+    watched.events.onExit(exit);
+    if (this.#sweepAgain) this.#sweepOrphans();
   }
 }

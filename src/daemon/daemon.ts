@@ -29,6 +29,7 @@ import { Image } from "./images.ts";
 import { Jobs } from "./jobs.ts";
 import type { Log } from "./log.ts";
 import { Loop } from "./loop.ts";
+import { Starters } from "./starters.ts";
 
 export interface DaemonSettings {
   /** How the socket's place was chosen, for `status`. */
@@ -69,6 +70,7 @@ export class Daemon implements Disposable {
   readonly #settings: DaemonSettings;
   readonly #signals: Fd;
   readonly #children: Children;
+  readonly #starters: Starters;
   readonly #image: Image;
   readonly #jobs: Jobs;
   readonly #connections = new Set<Connection>();
@@ -96,9 +98,11 @@ export class Daemon implements Disposable {
     blockSignals(sys, watchedSignals);
     this.#signals = owned.use(openSignalFd(sys, watchedSignals));
     this.#children = new Children(this.#loop);
-    this.#image = new Image(this.#loop, this.#children, "base");
+    this.#starters = new Starters(this.#loop, this.#children);
+    const parts = { children: this.#children, starters: this.#starters };
+    this.#image = new Image(this.#loop, parts, "base");
     this.#jobs = new Jobs(this.#loop, {
-      children: this.#children,
+      ...parts,
       image: this.#image,
       jobsMax: settings.jobsMax,
     });
@@ -156,7 +160,7 @@ export class Daemon implements Disposable {
     this.#isKilling = true;
     const { running } = this.#jobs.counts;
     if (running > 0) this.#loop.log.warn(`${reason}: killing ${running} jobs`);
-    this.#image.killAssigned();
+    this.#starters.killAssigned();
     this.#jobs.kill();
   }
 
@@ -178,6 +182,7 @@ export class Daemon implements Disposable {
     using _loop = this.#loop;
     using _signals = this.#signals;
     using _children = this.#children;
+    using _starters = this.#starters;
     using _image = this.#image;
     this.#stopListening();
     for (const connection of [...this.#connections]) connection.close();
@@ -198,7 +203,7 @@ export class Daemon implements Disposable {
     for (;;) {
       const number = readSignal(this.#loop.sys, this.#signals.raw);
       if (number === undefined) return;
-      if (number === signalNumbers.SIGCHLD) this.#children.sweepOrphans();
+      if (number === signalNumbers.SIGCHLD) this.#children.sweep();
       else if (this.#state === "running") this.stop(signalName(number));
       else this.kill(`a second ${signalName(number)}`);
     }

@@ -20,7 +20,7 @@ import { fromLatin1, stringList } from "../base/strings.ts";
 import { imageName, imageSocketNumber } from "../domain/builtins.ts";
 import type { ChildExit } from "../os/children.ts";
 import { reasonOf, SystemError } from "../os/errors.ts";
-import { type Fd, type RawFd, standard } from "../os/fd.ts";
+import { type Fd, standard } from "../os/fd.ts";
 import { openNull } from "../os/files.ts";
 import { oneThreadEnvironment } from "../os/one-thread.ts";
 import { ownEnvironment, ownExecutable } from "../os/process.ts";
@@ -28,34 +28,17 @@ import { signalNumbers, trySignal } from "../os/signals.ts";
 import { socketPair } from "../os/socket.ts";
 import { trySpawn } from "../os/spawn.ts";
 import type { Timer } from "../os/timers.ts";
-import type { Message, RunRequest } from "../protocol/messages.ts";
+import type { Message } from "../protocol/messages.ts";
 import { ProtocolError } from "../protocol/wire.ts";
 import { sendMessage } from "../transport/channel.ts";
 import type { Children } from "./children.ts";
 import type { Loop } from "./loop.ts";
+import { lost, type Start, type Starter, type Starters } from "./starters.ts";
 
-/** A command to be run in a spare, and who wants to know how that goes. */
-export interface WarmStart {
-  readonly id: number;
-  readonly request: RunRequest;
-  /** On loan until one of the outcomes. */
-  readonly fds: readonly RawFd[];
-  readonly onStarted: (pid: number) => void;
-  /** The spare said why it could not, or died before it could: then `errno` is 0. */
-  readonly onFailed: (outcome: "failed" | "lost", errno: number, reason: string) => void;
-  readonly onExit: (exit: ChildExit) => void;
-  /** The image cannot serve it: run it some other way. Nothing has been started. */
+/** A job for a spare. */
+export interface WarmStart extends Start {
+  /** The image cannot serve it: start it some other way. Nothing has been started. */
   readonly onUnavailable: () => void;
-}
-
-interface Spare {
-  readonly pid: number;
-  /** Until it has said `started`, or is given up. */
-  socket: Fd | undefined;
-  start: WarmStart | undefined;
-  /** By then one that was given a job must have said `started`. */
-  deadline: Timer | undefined;
-  isStarted: boolean;
 }
 
 type ImageState = "starting" | "ready" | "down";
@@ -64,6 +47,7 @@ export class Image implements Disposable {
   readonly name: string;
   readonly #loop: Loop;
   readonly #children: Children;
+  readonly #starters: Starters;
   #state: ImageState = "down";
   #pid = 0;
   #socket: Fd | undefined;
@@ -76,14 +60,13 @@ export class Image implements Disposable {
   #served = 0;
   /** Spares that died without a job, since one last had one. */
   #diedUnused = 0;
-  readonly #idle: Spare[] = [];
-  /** Those that have been given a job and have not said `started` yet. */
-  readonly #assigned = new Set<Spare>();
+  readonly #idle: Starter[] = [];
   readonly #queue: WarmStart[] = [];
 
-  constructor(loop: Loop, children: Children, name: string) {
+  constructor(loop: Loop, parts: { children: Children; starters: Starters }, name: string) {
     this.#loop = loop;
-    this.#children = children;
+    this.#children = parts.children;
+    this.#starters = parts.starters;
     this.name = name;
   }
 
@@ -115,20 +98,12 @@ export class Image implements Disposable {
     this.#retire();
   }
 
-  /** Does not wait for spares that have been given a job and have not started it. */
-  killAssigned(): void {
-    for (const { pid } of this.#assigned) trySignal(this.#loop.sys, pid, signalNumbers.SIGKILL);
-  }
-
   /** Closes everything, also what jobs about to start are waiting for. */
   [Symbol.dispose](): void {
-    const ending = "the daemon has ended";
-    for (const start of this.#queue.splice(0)) start.onFailed("lost", 0, ending);
-    this.close();
-    for (const spare of [...this.#assigned]) {
-      this.#hangUp(spare);
-      this.#failed(spare, "lost", 0, ending);
+    for (const start of this.#queue.splice(0)) {
+      start.onRefused(lost(start.request, "the daemon has ended"));
     }
+    this.close();
   }
 
   #spawn(): void {
@@ -151,7 +126,7 @@ export class Image implements Disposable {
     });
     if (pid < 0) throw new SystemError("posix_spawn", -pid, ownExecutable);
     owned.defer(() => trySignal(sys, pid, signalNumbers.SIGKILL));
-    this.#children.watch(pid, (exit) => this.#exited(pid, exit));
+    this.#children.watch(pid, { onExit: (exit) => this.#exited(pid, exit) });
     this.#loop.poller.add(pair.ours.raw, () => this.#receive());
     owned.defer(() => this.#loop.poller.remove(pair.ours.raw));
     this.#expectAnswer("did not become ready");
@@ -202,13 +177,27 @@ export class Image implements Disposable {
 
   /** Takes in a new spare and consumes its socket. One that has died already is let go. */
   #adopt(pid: number, socket: Fd): void {
-    using owned = new Scope();
-    const spare: Spare = { pid, socket, start: undefined, deadline: undefined, isStarted: false };
-    owned.defer(() => this.#hangUp(spare));
-    if (!this.#children.watch(pid, (exit) => this.#spareExited(spare, exit))) return;
-    this.#loop.poller.add(socket.raw, () => this.#receiveFrom(spare));
-    owned.move();
-    this.#idle.push(spare);
+    const spare = this.#starters.adopt(pid, socket, {
+      onUsed: () => {
+        this.#served += 1;
+        this.#diedUnused = 0;
+        this.#backoffMs = imageBackoffMs;
+      },
+      onUsedUp: () => this.#requestForks(this.#queue.length + sparesDefault),
+      onDiedIdle: () => this.#diedIdle(pid),
+    });
+    if (spare) this.#idle.push(spare);
+  }
+
+  #diedIdle(pid: number): void {
+    const index = this.#idle.findIndex((spare) => spare.pid === pid);
+    if (index < 0) return; // let go
+    this.#idle.splice(index, 1);
+    if (this.#isStopping) return;
+    this.#loop.log.warn(`the spare ${pid} of the image ${this.name} died while idle`);
+    this.#diedUnused += 1;
+    if (this.#diedUnused >= sparesDyingMax) this.#giveUp("forks spares that die");
+    else this.#assign();
   }
 
   /** Brings waiting commands and idle spares together, and asks for as many forks as are missing. */
@@ -216,7 +205,7 @@ export class Image implements Disposable {
     for (let start = this.#queue[0]; start; start = this.#queue[0]) {
       const spare = this.#idle.shift();
       if (!spare) break;
-      if (this.#handOver(start, spare)) this.#queue.shift();
+      if (spare.handOver(start)) this.#queue.shift();
     }
     this.#requestForks(this.#queue.length);
     if (this.#idle.length >= sparesDefault) return;
@@ -225,31 +214,6 @@ export class Image implements Disposable {
       this.#refill = undefined;
       this.#requestForks(this.#queue.length + sparesDefault);
     });
-  }
-
-  /** @returns whether `start` is settled; else `spare` has just died, as its pidfd will tell. */
-  #handOver(start: WarmStart, spare: Spare): boolean {
-    const { sys } = this.#loop;
-    const run = { id: start.id, message: start.request };
-    try {
-      if (!spare.socket) return false;
-      if (sendMessage(sys, spare.socket.raw, run, start.fds, { wait: false }) !== "sent") {
-        this.#hangUp(spare);
-        return false;
-      }
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      this.#idle.push(spare);
-      start.onFailed("failed", error.errno, error.message);
-      return true;
-    }
-    spare.start = start;
-    spare.deadline = this.#loop.timers.after(imageTimeoutMs, () => {
-      this.#loop.log.error(`the spare ${spare.pid} has not started its job: killing it`);
-      trySignal(sys, spare.pid, signalNumbers.SIGKILL);
-    });
-    this.#assigned.add(spare);
-    return true;
   }
 
   /** Asks for forks until `wanted` spares are idle or on their way. */
@@ -274,84 +238,6 @@ export class Image implements Disposable {
       this.#giveUp(`cannot be asked to fork: ${error.message}`);
       return false;
     }
-  }
-
-  #receiveFrom(spare: Spare): void {
-    if (!spare.socket) return;
-    try {
-      const received = this.#loop.receiver.receive(spare.socket.raw, { wait: false });
-      if (received === "again") return;
-      // It has ended or is about to; how, its pidfd will tell.
-      if (received === "gone") return this.#hangUp(spare);
-      using owned = received;
-      const { message } = owned;
-      if (message.type === "started") this.#started(spare);
-      if (message.type === "failed") this.#failed(spare, "failed", message.errno, message.reason);
-    } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      this.#loop.log.error(`the spare ${spare.pid} cannot be understood: ${error.message}`);
-      trySignal(this.#loop.sys, spare.pid, signalNumbers.SIGKILL);
-    }
-  }
-
-  /** What a spare said before it ended may still wait in its socket. */
-  #receiveLastWord(spare: Spare): void {
-    try {
-      this.#receiveFrom(spare);
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      this.#loop.log.error(`the last word of the spare ${spare.pid} is lost: ${error.message}`);
-    }
-  }
-
-  #started(spare: Spare): void {
-    this.#settled(spare);
-    spare.isStarted = true;
-    this.#served += 1;
-    this.#diedUnused = 0;
-    this.#backoffMs = imageBackoffMs;
-    this.#hangUp(spare);
-    spare.start?.onStarted(spare.pid);
-  }
-
-  #settled(spare: Spare): void {
-    spare.deadline?.cancel();
-    this.#assigned.delete(spare);
-  }
-
-  #hangUp(spare: Spare): void {
-    if (!spare.socket) return;
-    this.#loop.poller.remove(spare.socket.raw);
-    spare.socket[Symbol.dispose]();
-    spare.socket = undefined;
-  }
-
-  #failed(spare: Spare, outcome: "failed" | "lost", errno: number, reason: string): void {
-    const { start } = spare;
-    this.#settled(spare);
-    spare.start = undefined;
-    start?.onFailed(outcome, errno, reason);
-  }
-
-  #spareExited(spare: Spare, exit: ChildExit): void {
-    if (!spare.isStarted && spare.start) this.#receiveLastWord(spare);
-    if (spare.isStarted) {
-      spare.start?.onExit(exit);
-      this.#requestForks(this.#queue.length + sparesDefault);
-      return;
-    }
-    this.#hangUp(spare);
-    const index = this.#idle.indexOf(spare);
-    if (index >= 0) {
-      this.#idle.splice(index, 1);
-      if (!this.#isStopping) {
-        this.#loop.log.warn(`the spare ${spare.pid} of the image ${this.name} died while idle`);
-        this.#diedUnused += 1;
-        if (this.#diedUnused >= sparesDyingMax) this.#giveUp("forks spares that die");
-        else this.#assign();
-      }
-    }
-    this.#failed(spare, "lost", 0, `the process ${spare.pid} that was to run it died`);
   }
 
   #expectAnswer(failure: string): void {
@@ -388,8 +274,8 @@ export class Image implements Disposable {
       this.#socket = undefined;
     }
     for (const spare of this.#idle.splice(0)) {
-      trySignal(this.#loop.sys, spare.pid, signalNumbers.SIGKILL);
-      this.#hangUp(spare);
+      spare.kill();
+      spare.hangUp();
     }
     for (const start of this.#queue.splice(0)) start.onUnavailable();
   }

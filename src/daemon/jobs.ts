@@ -1,33 +1,31 @@
 /** The jobs: from a request with its descriptors to a reaped child. Decisions are domain/job.ts's. */
 
-import { errno, errnoText } from "../../ffi/errno.ts";
+import { copyOf, type Memory } from "../../ffi/memory.ts";
 import { Scope } from "../base/scope.ts";
-import {
-  environmentValue,
-  firstString,
-  fromLatin1,
-  latin1,
-  type StringList,
-  stringList,
-  strings,
-} from "../base/strings.ts";
+import { firstString, latin1 } from "../base/strings.ts";
 import { isSuccess } from "../base/wait-status.ts";
 import { isBuiltin } from "../domain/builtins.ts";
 import { type JobEvent, type JobState, newJob, step } from "../domain/job.ts";
-import { executableCandidates, isPath } from "../domain/lookup.ts";
-import { type ChildExit, tryReap } from "../os/children.ts";
+import { commandName, type Refused, type StartFile, startProgram } from "../execution/program.ts";
+import { tryReap } from "../os/children.ts";
 import { reasonOf, SystemError } from "../os/errors.ts";
 import type { Fd, RawFd } from "../os/fd.ts";
-import { executeAccess, type Path, targetStatus } from "../os/files.ts";
-import { oneThreadEnvironment } from "../os/one-thread.ts";
-import { ownExecutable } from "../os/process.ts";
+import { niceValue } from "../os/process.ts";
+import {
+  descriptorsMax,
+  passingDifferences,
+  resourceLimits,
+  withSoftLimits,
+} from "../os/resource-limits.ts";
 import { signalName, signalNumbers, trySignal } from "../os/signals.ts";
 import { trySpawn } from "../os/spawn.ts";
-import type { RefusalCode, RunRequest } from "../protocol/messages.ts";
-import type { Children } from "./children.ts";
+import type { Timer } from "../os/timers.ts";
+import type { RunRequest } from "../protocol/messages.ts";
+import type { ChildEvents, Children } from "./children.ts";
 import type { Connection } from "./connection.ts";
 import type { Image } from "./images.ts";
 import type { Loop } from "./loop.ts";
+import { lost, refusedWith, type Start, type Starters } from "./starters.ts";
 
 /** One execution of one context. */
 interface Job {
@@ -37,6 +35,8 @@ interface Job {
   state: JobState;
   /** Who is told; undefined once nothing more is owed. */
   client: Connection | undefined;
+  /** When its time is up. */
+  timer: Timer | undefined;
 }
 
 /** What a job is made of, until it is running: the request and its descriptors, owned here. */
@@ -46,19 +46,27 @@ interface Context extends Disposable {
   readonly directory: RawFd;
 }
 
-interface Refused {
-  readonly code: RefusalCode;
-  readonly errno: number;
-  readonly reason: string;
+/** Limits we have to have while we start a job, in the resources in which they are not ours. */
+interface Passing {
+  readonly limits: Memory;
+  readonly differing: readonly number[];
 }
 
-const text: TextDecoder = new TextDecoder();
+interface JobsParts {
+  readonly children: Children;
+  readonly starters: Starters;
+  readonly image: Image;
+  readonly jobsMax: number;
+}
 
 export class Jobs {
   readonly #loop: Loop;
   readonly #children: Children;
+  readonly #starters: Starters;
   readonly #image: Image;
   readonly #jobsMax: number;
+  readonly #ownLimits: Memory;
+  readonly #ownNice: number;
   readonly #jobs = new Map<number, Job>();
   /** The process groups that were asked to end, because the daemon is. */
   readonly #ending = new Set<number>();
@@ -67,11 +75,14 @@ export class Jobs {
   #done = 0;
   #failed = 0;
 
-  constructor(loop: Loop, parts: { children: Children; image: Image; jobsMax: number }) {
+  constructor(loop: Loop, parts: JobsParts) {
     this.#loop = loop;
     this.#children = parts.children;
+    this.#starters = parts.starters;
     this.#image = parts.image;
     this.#jobsMax = parts.jobsMax;
+    this.#ownLimits = resourceLimits(loop.sys);
+    this.#ownNice = niceValue(loop.sys);
   }
 
   get counts(): { running: number; done: number; failed: number } {
@@ -92,10 +103,17 @@ export class Jobs {
     const kept = owned.move();
     const context = { request, fds, directory, [Symbol.dispose]: () => kept[Symbol.dispose]() };
     const id = this.#nextId++;
-    const job: Job = { id, name: text.decode(name), state: newJob(request.wait), client };
+    const job: Job = {
+      id,
+      name: commandName(request),
+      state: newJob(request.wait, request.policy),
+      client,
+      timer: undefined,
+    };
     this.#jobs.set(id, job);
-    if (isBuiltin(latin1(name))) this.#startBuiltin(job, context);
-    else this.#startProgram(job, context);
+    const passing = isBuiltin(latin1(name)) ? undefined : this.#passingLimits(request);
+    if (passing) this.#startProgram(job, context, passing);
+    else this.#startInStarter(job, context);
     return id;
   }
 
@@ -144,9 +162,9 @@ export class Jobs {
     }
   }
 
-  /** A command of ours: in a spare of the image, or else in a fresh process of our own binary. */
-  #startBuiltin(job: Job, context: Context): void {
-    this.#image.run({
+  /** In a spare of the image, or else in a fresh process of our own binary. */
+  #startInStarter(job: Job, context: Context): void {
+    const start: Start = {
       id: job.id,
       request: context.request,
       fds: context.fds.map((fd) => fd.raw),
@@ -154,48 +172,60 @@ export class Jobs {
         context[Symbol.dispose]();
         this.#tell(job.id, { kind: "started", pid });
       },
-      onFailed: (code, number, reason) => {
+      onRefused: (refused) => {
         context[Symbol.dispose]();
-        const words = `${job.name}: ${code === "lost" ? "the job was lost: " : "cannot start: "}${reason}`;
-        this.#refuse(job, { code, errno: number, reason: words });
+        this.#refuse(job, refused);
       },
-      onExit: (exit) => this.#exited(job, exit),
-      onUnavailable: () => {
-        this.#loop.log.debug(`job ${job.id} (${job.name}) runs cold: the image is not ready`);
-        using owned = context;
-        const { argv, env } = owned.request;
-        this.#spawn(job, owned, [ownExecutable], argv, oneThreadEnvironment(env));
-      },
-    });
+      ...this.#childEvents(job),
+    };
+    this.#image.run({ ...start, onUnavailable: () => this.#startCold(job, start) });
   }
 
-  #startProgram(job: Job, context: Context): void {
-    using owned = context;
-    const { argv, env } = owned.request;
-    const name = firstString(argv);
-    const path = environmentValue(env, "PATH");
-    this.#spawn(job, owned, executableCandidates(name, path), argv, env);
-  }
-
-  /** Starts the first of `paths` that can be executed, or refuses as a shell would. */
-  #spawn(
-    job: Job,
-    context: Context,
-    paths: Iterable<Path>,
-    argv: StringList,
-    env: StringList,
-  ): void {
-    let outcome: number | Refused;
+  #startCold(job: Job, start: Start): void {
+    this.#loop.log.debug(`job ${job.id} (${job.name}) starts cold: the image is not ready`);
     try {
-      outcome = this.#trySpawn(job, context, paths, argv, env);
+      const starter = this.#starters.spawn();
+      if (starter?.handOver(start)) return;
+      start.onRefused(lost(start.request, "the process that was to run it died"));
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
-      outcome = { code: "failed", errno: error.errno, reason: `${job.name}: ${error.message}` };
+      start.onRefused(refusedWith(start.request, error));
+    }
+  }
+
+  /**
+   * What has to be different in us while we start this job as our child; undefined when it needs
+   * more than a child can be given that way.
+   */
+  #passingLimits({
+    attributes,
+    controllingTerminal,
+    descriptors,
+  }: RunRequest): Passing | undefined {
+    if (controllingTerminal || attributes.nice !== this.#ownNice) return undefined;
+    if (attributes.ignoredSignals.some((byte) => byte !== 0)) return undefined;
+    const limits = copyOf(attributes.limits);
+    const differing = passingDifferences(this.#ownLimits, limits);
+    if (!differing) return undefined;
+    // A descriptor may stand over a limit that was lowered later, but none can be put there then.
+    const bound = descriptorsMax(limits);
+    if (descriptors.some(({ number }) => number >= bound)) return undefined;
+    return { limits, differing };
+  }
+
+  #startProgram(job: Job, context: Context, passing: Passing): void {
+    using owned = context;
+    let outcome: number | Refused;
+    try {
+      outcome = this.#trySpawn(owned, passing);
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      outcome = refusedWith(owned.request, error);
     }
     if (typeof outcome !== "number") return this.#refuse(job, outcome);
     const pid = outcome;
     try {
-      this.#children.watch(pid, (exit) => this.#exited(job, exit));
+      this.#children.watch(pid, this.#childEvents(job));
     } catch (error) {
       // Running unwatched would mean that nobody ever learns how it ended.
       trySignal(this.#loop.sys, -pid, signalNumbers.SIGKILL);
@@ -206,54 +236,34 @@ export class Jobs {
     this.#tell(job.id, { kind: "started", pid });
   }
 
-  #trySpawn(
-    job: Job,
-    { request, fds, directory }: Context,
-    paths: Iterable<Path>,
-    argv: StringList,
-    env: StringList,
-  ): number | Refused {
+  #trySpawn({ request, fds, directory }: Context, passing: Passing): number | Refused {
     const { sys } = this.#loop;
     const descriptors = new Map<number, RawFd>();
     for (const { number, index } of request.descriptors) {
       descriptors.set(number, (fds[index] as Fd).raw); // the decoder checked the index
     }
-    const program = { env, descriptors, directory, umask: request.umask };
-    let failure: number = errno.ENOENT;
-    for (const path of paths) {
-      // Looking first is much cheaper than a process that finds out.
-      const access = executeAccess(sys, directory, path);
-      if (access < 0) {
-        failure = worse(failure, -access);
-        continue;
-      }
-      if (targetStatus(sys, directory, path)?.kind === "directory") {
-        failure = worse(failure, errno.EACCES);
-        continue;
-      }
-      let result = trySpawn(sys, { ...program, path, argv });
-      if (result === -errno.ENOEXEC) {
-        // A script without a #! line: execvp(3) and every shell give it to sh.
-        result = trySpawn(sys, { ...program, path: "/bin/sh", argv: shellArguments(path, argv) });
-      }
-      if (result > 0) return result;
-      failure = worse(failure, -result);
-      if (!continuesSearch.has(-result)) break;
-    }
-    if (failure === errno.EACCES && executeAccess(sys, directory, ".") === -errno.EACCES) {
-      const where = text.decode(request.directoryPath);
-      const reason = `${job.name}: cannot start in ${where}: permission denied`;
-      return { code: "noDirectory", errno: failure, reason };
-    }
-    return refusalOf(job.name, failure);
+    const { umask, blockedSignals } = request.attributes;
+    const program = { env: request.env, descriptors, directory, umask, blockedSignals };
+    const limits = { own: this.#ownLimits, passing: passing.limits };
+    const start: StartFile = (path, argv) =>
+      withSoftLimits(sys, limits, passing.differing, () =>
+        trySpawn(sys, { ...program, path, argv }),
+      );
+    return startProgram(sys, request, start, directory);
   }
 
-  #exited(job: Job, exit: ChildExit): void {
-    this.#tell(job.id, {
-      kind: "exited",
-      exit: { type: "exited", ...exit },
-      success: isSuccess(exit.waitStatus),
-    });
+  #childEvents(job: Job): ChildEvents {
+    const tell = (event: JobEvent): void => this.#tell(job.id, event);
+    return {
+      onStopped: (signal) => tell({ kind: "stopped", signal }),
+      onEnding: () => tell({ kind: "ending" }),
+      onExit: (exit) =>
+        tell({
+          kind: "exited",
+          exit: { type: "exited", ...exit },
+          success: isSuccess(exit.waitStatus),
+        }),
+    };
   }
 
   #refuse(job: Job, refused: Refused): void {
@@ -268,6 +278,7 @@ export class Jobs {
     job.state = state;
     if (state.kind === "done") {
       this.#jobs.delete(id);
+      job.timer?.cancel();
       if (state.success) this.#done += 1;
       else this.#failed += 1;
     }
@@ -285,6 +296,15 @@ export class Jobs {
           job.client?.reply({ type: "refused", code, errno: number, reason }, id);
           break;
         }
+        case "reportStop":
+          this.#loop.log.debug(`job ${id} was stopped by ${signalName(effect.signal)}`);
+          job.client?.reply({ type: "stopped", signal: effect.signal }, id);
+          break;
+        case "timer":
+          job.timer = this.#loop.timers.after(effect.afterMs, () =>
+            this.#tell(id, { kind: "timeUp" }),
+          );
+          break;
         case "report":
           this.#loop.log.debug(`job ${id} ended with wait status ${effect.exit.waitStatus}`);
           job.client?.reply(effect.exit, id);
@@ -304,41 +324,4 @@ export class Jobs {
       }
     }
   }
-}
-
-/** The system's trouble, not the program's. EBADF: a descriptor's number is over our own limit. */
-const systemTrouble: ReadonlySet<number> = new Set([
-  errno.EAGAIN,
-  errno.ENOMEM,
-  errno.EMFILE,
-  errno.ENFILE,
-  errno.EBADF,
-]);
-
-/** After these the search in PATH goes on, as in execvp(3). */
-const continuesSearch: ReadonlySet<number> = new Set([errno.ENOENT, errno.ENOTDIR, errno.EACCES]);
-
-/** Of all the reasons along PATH, the one to tell: that something was there but not for us. */
-function worse(before: number, now: number): number {
-  return now === errno.ENOENT || now === errno.ENOTDIR ? before : now;
-}
-
-function shellArguments(path: Path, argv: StringList): StringList {
-  const [, ...rest] = strings(argv).map(latin1);
-  const script = typeof path === "string" ? path : latin1(path);
-  return stringList(fromLatin1(["/bin/sh", script, ...rest].map((s) => `${s}\0`).join("")));
-}
-
-/** What the client is told, in the words and with the status of a shell. */
-function refusalOf(name: string, number: number): Refused {
-  const refused = { errno: number };
-  if (number === errno.ENOENT || number === errno.ENOTDIR) {
-    const what = isPath(new TextEncoder().encode(name)) ? "no such file" : "command not found";
-    return { ...refused, code: "notFound", reason: `${name}: ${what}` };
-  }
-  const why = errnoText(number);
-  if (systemTrouble.has(number)) {
-    return { ...refused, code: "failed", reason: `${name}: cannot be started: ${why}` };
-  }
-  return { ...refused, code: "notExecutable", reason: `${name}: cannot be executed: ${why}` };
 }

@@ -7,7 +7,6 @@
  */
 
 import {
-  CLOSE_RANGE_CLOEXEC,
   F_SETFD,
   FD_CLOEXEC,
   O_APPEND,
@@ -15,7 +14,6 @@ import {
   O_EXCL,
   O_NOFOLLOW,
   O_WRONLY,
-  SYS_close_range,
 } from "../../ffi/linux/constants.ts";
 import { cString } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
@@ -26,6 +24,7 @@ import { logPathOf } from "../domain/discovery.ts";
 import { check, reasonOf, SystemError } from "../os/errors.ts";
 import { Fd, isOpen, standard } from "../os/fd.ts";
 import {
+  closeOnExec,
   open,
   openNull,
   openPipe,
@@ -94,7 +93,7 @@ function runDaemon(sys: Sys, options: ServeOptions): number {
   using owned = new Scope();
   setProcessName(sys, "pfd");
   // What we inherited is not ours to hand on, and must not be held open by our jobs.
-  check(sys.close_range(SYS_close_range, 3, 0xffff_ffff, CLOSE_RANGE_CLOEXEC), "close_range");
+  closeOnExec(sys, 3);
   const ready = options.readyFd === undefined ? undefined : ownReadyFd(sys, options.readyFd, owned);
   const defaultLog = ready ? logPathOf(options.socketPath) : undefined;
   const endpoint = owned.use(openEndpoint(sys, options.socketPath, options.pidFile));

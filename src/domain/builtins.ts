@@ -3,6 +3,12 @@
 /** The name by which the binary is called to be an image; its one argument names which. */
 export const imageName = "pfd-image";
 
+/** The name by which the binary is called to be a starter of one job. */
+export const starterName = "pfd-starter";
+
+/** The descriptor at which a starter finds the socket to its daemon. */
+export const starterSocketNumber = 3;
+
 /** The descriptor at which an image finds the socket to its daemon. */
 export const imageSocketNumber = 3;
 

@@ -2,7 +2,7 @@
  * The life of a job as a pure state machine: (state, event) → (state, effects).
  * The daemon's shell (daemon/jobs.ts) feeds it events and carries the effects out.
  */
-import type { Exited, RefusalCode } from "../protocol/messages.ts";
+import type { Disconnection, Exited, JobPolicy, RefusalCode } from "../protocol/messages.ts";
 
 /** Signals a client may send to its job: what a terminal, a supervisor or a user would. */
 const relayable: ReadonlySet<number> = new Set([
@@ -21,8 +21,20 @@ const relayable: ReadonlySet<number> = new Set([
 
 export type JobState =
   /** Accepted by the daemon, not yet running; signals wait for the process. */
-  | { readonly kind: "starting"; readonly wait: boolean; readonly signals: readonly number[] }
-  | { readonly kind: "running"; readonly wait: boolean; readonly pid: number }
+  | {
+      readonly kind: "starting";
+      readonly wait: boolean;
+      readonly policy: JobPolicy;
+      readonly signals: readonly number[];
+    }
+  | {
+      readonly kind: "running";
+      readonly wait: boolean;
+      readonly policy: JobPolicy;
+      readonly pid: number;
+      /** It was asked to end, its time being up. */
+      readonly timedOut: boolean;
+    }
   | { readonly kind: "done"; readonly success: boolean };
 
 export type JobEvent =
@@ -33,9 +45,15 @@ export type JobEvent =
       readonly errno: number;
       readonly reason: string;
     }
-  | { readonly kind: "exited"; readonly exit: Exited; readonly success: boolean }
+  /** It has been stopped by this signal. */
+  | { readonly kind: "stopped"; readonly signal: number }
+  /** Its leader has ended, and is still there to be reaped. */
+  | { readonly kind: "ending" }
+  | { readonly kind: "exited"; readonly exit: Omit<Exited, "timedOut">; readonly success: boolean }
   | { readonly kind: "signal"; readonly signal: number }
-  | { readonly kind: "clientGone" };
+  | { readonly kind: "clientGone" }
+  /** The time a `timer` was set to has passed. */
+  | { readonly kind: "timeUp" };
 
 export type JobEffect =
   | { readonly kind: "accept"; readonly pid: number }
@@ -45,68 +63,101 @@ export type JobEffect =
       readonly errno: number;
       readonly reason: string;
     }
+  | { readonly kind: "reportStop"; readonly signal: number }
   | { readonly kind: "report"; readonly exit: Exited }
   /** To the job's process group. */
   | { readonly kind: "signal"; readonly pid: number; readonly signal: number }
+  /** Sets the job's one timer. */
+  | { readonly kind: "timer"; readonly afterMs: number }
   /** Nothing more is owed to the client. */
   | { readonly kind: "release" };
 
 const none: readonly JobEffect[] = [];
 
-/** HUP, and CONT so that a stopped job can act on it. */
-const hangUp: readonly number[] = [1, 18];
+const SIGHUP = 1;
+const SIGKILL = 9;
+const SIGTERM = 15;
+const SIGCONT = 18;
+
+/** What a job gets when the client that waited for it is gone; CONT lets a stopped one act. */
+const signalsWhenGone: Readonly<Record<Disconnection, readonly number[]>> = {
+  hangup: [SIGHUP, SIGCONT],
+  continue: [],
+  term: [SIGTERM, SIGCONT],
+  kill: [SIGKILL],
+};
 
 export function isRelayable(signal: number): boolean {
   return relayable.has(signal);
 }
 
-export function newJob(wait: boolean): JobState {
-  return { kind: "starting", wait, signals: [] };
+export function newJob(wait: boolean, policy: JobPolicy): JobState {
+  return { kind: "starting", wait, policy, signals: [] };
 }
 
 /** The next state, and what is to be done on the way there. Events that come too late do nothing. */
 export function step(state: JobState, event: JobEvent): [JobState, readonly JobEffect[]] {
   if (state.kind === "done") return [state, none];
+  const { wait, policy } = state;
   switch (event.kind) {
     case "started": {
       if (state.kind === "running") return [state, none];
       const { pid } = event;
-      const effects: JobEffect[] = [{ kind: "accept", pid }];
-      for (const signal of state.signals) effects.push({ kind: "signal", pid, signal });
-      if (!state.wait) effects.push({ kind: "release" });
-      return [{ kind: "running", wait: state.wait, pid }, effects];
+      const effects: JobEffect[] = [{ kind: "accept", pid }, ...signalsTo(pid, state.signals)];
+      if (policy.timeoutMs > 0) effects.push({ kind: "timer", afterMs: policy.timeoutMs });
+      if (!wait) effects.push({ kind: "release" });
+      return [{ kind: "running", wait, policy, pid, timedOut: false }, effects];
     }
     case "refused": {
       const { code, errno, reason } = event;
       const effects: JobEffect[] = [{ kind: "refuse", code, errno, reason }, { kind: "release" }];
       return [{ kind: "done", success: false }, isOwed(state) ? effects : none];
     }
+    case "stopped": {
+      if (!wait || state.kind !== "running") return [state, none];
+      return [state, [{ kind: "reportStop", signal: event.signal }]];
+    }
+    case "ending": {
+      if (!policy.killGroup || state.kind !== "running") return [state, none];
+      return [state, signalsTo(state.pid, [SIGKILL])];
+    }
     case "exited": {
+      const timedOut = state.kind === "running" && state.timedOut;
       const effects: JobEffect[] = [];
-      if (state.wait) effects.push({ kind: "report", exit: event.exit });
+      if (wait) effects.push({ kind: "report", exit: { ...event.exit, timedOut } });
       if (isOwed(state)) effects.push({ kind: "release" });
-      return [{ kind: "done", success: event.success }, effects];
+      return [{ kind: "done", success: event.success && !timedOut }, effects];
     }
     case "signal": {
       const { signal } = event;
       if (!isRelayable(signal)) return [state, none];
-      if (state.kind === "running") return [state, [{ kind: "signal", pid: state.pid, signal }]];
+      if (state.kind === "running") return [state, signalsTo(state.pid, [signal])];
       return [{ ...state, signals: withSignal(state.signals, signal) }, none];
     }
     case "clientGone": {
-      // A job somebody waited for ends as it would when a terminal closes; a detached one goes on.
-      if (!state.wait) return [state, none];
-      if (state.kind === "starting") {
-        const signals = hangUp.reduce(withSignal, state.signals);
-        return [{ ...state, wait: false, signals }, none];
+      // A detached job goes on; its client has left as it was to.
+      if (!wait) return [state, none];
+      const signals = signalsWhenGone[policy.onDisconnect];
+      if (state.kind === "running") {
+        return [{ ...state, wait: false }, signalsTo(state.pid, signals)];
       }
-      const { pid } = state;
-      const effects = hangUp.map((signal) => ({ kind: "signal", pid, signal }) as const);
-      return [{ ...state, wait: false }, effects];
+      const pending = signals.reduce(withSignal, state.signals);
+      return [{ ...state, wait: false, signals: pending }, none];
+    }
+    case "timeUp": {
+      if (state.kind !== "running") return [state, none];
+      if (state.timedOut) return [state, signalsTo(state.pid, [SIGKILL])];
+      const effects = signalsTo(state.pid, [SIGTERM, SIGCONT]);
+      if (policy.killAfterMs > 0) effects.push({ kind: "timer", afterMs: policy.killAfterMs });
+      return [{ ...state, timedOut: true }, effects];
     }
     default:
       return event satisfies never;
   }
+}
+
+function signalsTo(pid: number, signals: readonly number[]): JobEffect[] {
+  return signals.map((signal) => ({ kind: "signal", pid, signal }));
 }
 
 /** Whether the client has not been told all it is to be told. */

@@ -2,21 +2,39 @@
  * Bytes to messages: pure, bounded, and total. For any bytes at all the answer is a message or a
  * `ProtocolError`; sizes and counts are checked before anything is allocated for them.
  */
-import { bodyBytesMax, jobFdNumberMax, kernelFdsMax, stringsMax } from "../base/limits.ts";
+import {
+  bodyBytesMax,
+  jobFdNumberMax,
+  kernelFdsMax,
+  niceMax,
+  niceMin,
+  resourceLimitCount,
+  resourceLimitSize,
+  signalMaskSize,
+  stringsMax,
+  termiosSize,
+  timeoutMsMax,
+} from "../base/limits.ts";
 import { countStrings, type StringList } from "../base/strings.ts";
 import {
   type DescriptorMapping,
+  type Disconnection,
+  disconnections,
   flagBodyInMemfd,
   type Header,
   headerSize,
+  type JobPolicy,
   type Message,
   type MessageType,
   magic,
   messageTypes,
+  type ProcessAttributes,
   prologueSize,
   protocolMajor,
   type RefusalCode,
   refusalCodes,
+  runFlags,
+  type TerminalGuard,
 } from "./messages.ts";
 import { ProtocolError, Reader } from "./wire.ts";
 
@@ -32,6 +50,9 @@ export class IncompatibleError extends ProtocolError {
 
 const typeByNumber = new Map<number, MessageType>(
   Object.entries(messageTypes).map(([name, number]) => [number, name as MessageType]),
+);
+const disconnectionByNumber = new Map<number, Disconnection>(
+  Object.entries(disconnections).map(([name, number]) => [number, name as Disconnection]),
 );
 const refusalByNumber = new Map<number, RefusalCode>(
   Object.entries(refusalCodes).map(([name, number]) => [number, name as RefusalCode]),
@@ -92,6 +113,7 @@ export function decodeBody(header: Header, body: Uint8Array): Message {
     case "run":
       return decodeRun(reader, passedFdCount(header));
     case "signal":
+    case "stopped":
       return { type, signal: reader.u32() };
     case "stop":
       return { type, now: reader.u32() !== 0 };
@@ -105,6 +127,7 @@ export function decodeBody(header: Header, body: Uint8Array): Message {
         userTimeUs: reader.u64(),
         systemTimeUs: reader.u64(),
         residentKiBMax: reader.u64(),
+        timedOut: reader.u32() !== 0,
       };
     case "refused": {
       const code = refusalByNumber.get(reader.u32()) ?? "failed"; // a newer peer's code
@@ -120,6 +143,7 @@ export function decodeBody(header: Header, body: Uint8Array): Message {
     case "ready":
     case "fork":
     case "started":
+    case "executing":
       return { type };
     default:
       return type satisfies never;
@@ -128,24 +152,68 @@ export function decodeBody(header: Header, body: Uint8Array): Message {
 
 function decodeRun(reader: Reader, fdCount: number): Message {
   const flags = reader.u32();
-  const umask = reader.u32();
-  if (umask > 0o777) throw new ProtocolError("the umask is not one");
+  const attributes = decodeAttributes(reader);
+  const policy = decodePolicy(reader, (flags & runFlags.killGroup) !== 0);
   const directoryIndex = decodeIndex(reader, fdCount);
   const descriptors = decodeDescriptors(reader, fdCount);
+  const controllingTerminal = (flags & runFlags.controllingTerminal) !== 0;
+  if (controllingTerminal && !descriptors.some(({ number }) => number === 0)) {
+    throw new ProtocolError("there is no descriptor to be the controlling terminal");
+  }
+  const hasGuard = (flags & runFlags.terminalGuard) !== 0;
+  const terminalGuard = hasGuard ? decodeTerminalGuard(reader, fdCount) : undefined;
   const directoryPath = reader.sized();
   const argv = decodeStrings(reader);
   if (argv.count === 0 || argv.bytes[0] === 0) throw new ProtocolError("the command is empty");
   const env = decodeStrings(reader);
   return {
     type: "run",
-    wait: (flags & 1) !== 0,
-    umask,
+    wait: (flags & runFlags.wait) !== 0,
+    attributes,
+    policy,
+    controllingTerminal,
+    terminalGuard,
     directoryIndex,
     directoryPath,
     descriptors,
     argv,
     env,
   };
+}
+
+function decodeAttributes(reader: Reader): ProcessAttributes {
+  const umask = reader.u32();
+  if (umask > 0o777) throw new ProtocolError("the umask is not one");
+  const nice = reader.u32() + niceMin;
+  if (nice > niceMax) throw new ProtocolError("the nice value is not one");
+  const ignoredSignals = reader.bytes(signalMaskSize);
+  const blockedSignals = reader.bytes(signalMaskSize);
+  const limits = reader.sized();
+  if (limits.length !== resourceLimitCount * resourceLimitSize) {
+    throw new ProtocolError("the resource limits are not as many as there are resources");
+  }
+  return { umask, nice, ignoredSignals, blockedSignals, limits };
+}
+
+function decodePolicy(reader: Reader, killGroup: boolean): JobPolicy {
+  const timeoutMs = reader.u32();
+  const killAfterMs = reader.u32();
+  if (Math.max(timeoutMs, killAfterMs) > timeoutMsMax) {
+    throw new ProtocolError("a time limit is too long");
+  }
+  const onDisconnect = disconnectionByNumber.get(reader.u32());
+  if (!onDisconnect) throw new ProtocolError("unknown way to treat a job without its client");
+  return { timeoutMs, killAfterMs, killGroup, onDisconnect };
+}
+
+function decodeTerminalGuard(reader: Reader, fdCount: number): TerminalGuard {
+  const index = decodeIndex(reader, fdCount);
+  const settings = reader.sized();
+  const expected = reader.sized();
+  if (settings.length !== termiosSize || (expected.length > 0 && expected.length !== termiosSize)) {
+    throw new ProtocolError("the settings of a terminal are not as long as they are");
+  }
+  return { index, settings, expected };
 }
 
 function decodeDescriptors(reader: Reader, fdCount: number): readonly DescriptorMapping[] {

@@ -1,36 +1,26 @@
 /** Messages to bytes. The counterpart is `decode.ts`. */
+import { niceMin } from "../base/limits.ts";
 import {
+  disconnections,
   flagBodyInMemfd,
   headerSize,
   type Message,
   magic,
   messageTypes,
   protocolMajor,
+  type RunRequest,
   refusalCodes,
+  runFlags,
 } from "./messages.ts";
 import { Writer } from "./wire.ts";
 
 /** The body of a message, without its header. */
 export function encodeBody(message: Message): Uint8Array<ArrayBuffer> {
   switch (message.type) {
-    case "run": {
-      const { argv, env, directoryPath, descriptors } = message;
-      const size = argv.bytes.length + env.bytes.length + directoryPath.length;
-      const writer = new Writer(size + descriptors.length * 8 + 64)
-        .u32(message.wait ? 1 : 0)
-        .u32(message.umask)
-        .u32(message.directoryIndex)
-        .u32(descriptors.length);
-      for (const { number, index } of descriptors) writer.u32(number).u32(index);
-      return writer
-        .sized(directoryPath)
-        .u32(argv.count)
-        .sized(argv.bytes)
-        .u32(env.count)
-        .sized(env.bytes)
-        .finish();
-    }
+    case "run":
+      return encodeRun(message);
     case "signal":
+    case "stopped":
       return new Writer().u32(message.signal).finish();
     case "stop":
       return new Writer().u32(message.now ? 1 : 0).finish();
@@ -43,6 +33,7 @@ export function encodeBody(message: Message): Uint8Array<ArrayBuffer> {
         .u64(message.userTimeUs)
         .u64(message.systemTimeUs)
         .u64(message.residentKiBMax)
+        .u32(message.timedOut ? 1 : 0)
         .finish();
     case "refused":
       return new Writer()
@@ -60,10 +51,45 @@ export function encodeBody(message: Message): Uint8Array<ArrayBuffer> {
     case "ready":
     case "fork":
     case "started":
+    case "executing":
       return new Writer(1).finish();
     default:
       return message satisfies never;
   }
+}
+
+function encodeRun(message: RunRequest): Uint8Array<ArrayBuffer> {
+  const { argv, env, directoryPath, descriptors, attributes, policy, terminalGuard } = message;
+  const size = argv.bytes.length + env.bytes.length + directoryPath.length;
+  const writer = new Writer(size + descriptors.length * 8 + 512)
+    .u32(
+      (message.wait ? runFlags.wait : 0) |
+        (message.controllingTerminal ? runFlags.controllingTerminal : 0) |
+        (terminalGuard ? runFlags.terminalGuard : 0) |
+        (policy.killGroup ? runFlags.killGroup : 0),
+    )
+    .u32(attributes.umask)
+    .u32(attributes.nice - niceMin)
+    .bytes(attributes.ignoredSignals)
+    .bytes(attributes.blockedSignals)
+    .sized(attributes.limits)
+    .u32(policy.timeoutMs)
+    .u32(policy.killAfterMs)
+    .u32(disconnections[policy.onDisconnect])
+    .u32(message.directoryIndex)
+    .u32(descriptors.length);
+  for (const { number, index } of descriptors) writer.u32(number).u32(index);
+  if (terminalGuard) {
+    const { index, settings, expected } = terminalGuard;
+    writer.u32(index).sized(settings).sized(expected);
+  }
+  return writer
+    .sized(directoryPath)
+    .u32(argv.count)
+    .sized(argv.bytes)
+    .u32(env.count)
+    .sized(env.bytes)
+    .finish();
 }
 
 /** Which job a message is about, how many descriptors go with it, and where its body is. */

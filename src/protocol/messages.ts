@@ -5,7 +5,7 @@
 import type { StringList } from "../base/strings.ts";
 
 /** Peers whose major version differs do not understand each other's bodies. */
-export const protocolMajor = 1;
+export const protocolMajor = 2;
 
 /** Magic, major version and type: the part of a message whose meaning never changes. */
 export const prologueSize = 8;
@@ -34,11 +34,13 @@ export const messageTypes = {
   refused: 66,
   pong: 67,
   report: 68,
+  stopped: 69,
   ready: 128,
   fork: 129,
   spare: 130,
   started: 131,
   failed: 132,
+  executing: 133,
 } as const;
 
 export type MessageType = keyof typeof messageTypes;
@@ -49,12 +51,53 @@ export interface DescriptorMapping {
   readonly index: number;
 }
 
+/** What a process hands on through exec(2) besides arguments, environment and descriptors. */
+export interface ProcessAttributes {
+  readonly umask: number;
+  /** -20 to 19. */
+  readonly nice: number;
+  /** The kernel's `struct rlimit` (soft u64, hard u64) of each resource, by its number. */
+  readonly limits: Uint8Array;
+  /** Sets of signals, 8 bytes each: bit n - 1 is signal n. */
+  readonly ignoredSignals: Uint8Array;
+  readonly blockedSignals: Uint8Array;
+}
+
+/** What happens to a job when the client that waits for it is gone. */
+export const disconnections = { hangup: 0, continue: 1, term: 2, kill: 3 } as const;
+export type Disconnection = keyof typeof disconnections;
+
+/** How the daemon treats a job. */
+export interface JobPolicy {
+  /** Milliseconds after which the job is asked to end; 0 is never. */
+  readonly timeoutMs: number;
+  /** Milliseconds after that at which it is killed; 0 is never. */
+  readonly killAfterMs: number;
+  /** What the job leaves in its process group is killed when its leader has ended. */
+  readonly killGroup: boolean;
+  readonly onDisconnect: Disconnection;
+}
+
+/** A terminal to be put in order when the client dies without a word. */
+export interface TerminalGuard {
+  /** The index of the terminal among the message's descriptors. */
+  readonly index: number;
+  /** `struct termios`: what it is to have again. */
+  readonly settings: Uint8Array;
+  /** Only if it has these now; empty: whatever it has. */
+  readonly expected: Uint8Array;
+}
+
 /** An execution context: all a command needs, besides the descriptors themselves. */
 export interface RunRequest {
   readonly type: "run";
   /** The client stays until the job has ended; else it leaves at `accepted`. */
   readonly wait: boolean;
-  readonly umask: number;
+  readonly attributes: ProcessAttributes;
+  readonly policy: JobPolicy;
+  /** The job leads a session of its own, controlled by the terminal it has as descriptor 0. */
+  readonly controllingTerminal: boolean;
+  readonly terminalGuard: TerminalGuard | undefined;
   /** The index of the working directory (opened with O_PATH) among the message's descriptors. */
   readonly directoryIndex: number;
   /** The directory's path, for display only. */
@@ -63,6 +106,14 @@ export interface RunRequest {
   readonly argv: StringList;
   readonly env: StringList;
 }
+
+/** What a request asks for, as bits of its first field. */
+export const runFlags = {
+  wait: 1,
+  killGroup: 2,
+  controllingTerminal: 4,
+  terminalGuard: 8,
+} as const;
 
 /** Why a request was refused; the client's exit status follows from it. */
 export const refusalCodes = {
@@ -95,6 +146,8 @@ export interface Exited {
   readonly userTimeUs: number;
   readonly systemTimeUs: number;
   readonly residentKiBMax: number;
+  /** The daemon had asked it to end, its time being up. */
+  readonly timedOut: boolean;
 }
 
 export type Message =
@@ -107,6 +160,9 @@ export type Message =
   /** The command has been started. */
   | { readonly type: "accepted"; readonly pid: number }
   | Exited
+  /** The job has been stopped by this signal. */
+  | { readonly type: "stopped"; readonly signal: number }
+  /** Also spare to daemon: the job it was given cannot be started. */
   | Refusal
   /** JSON: {pid, version}. */
   | { readonly type: "pong"; readonly json: string }
@@ -120,7 +176,9 @@ export type Message =
   | { readonly type: "spare"; readonly pid: number }
   /** Spare to daemon: the context is in place, the command runs from here on. */
   | { readonly type: "started" }
-  /** Spare or image to daemon: it could not be done. */
+  /** Spare to daemon: the context is in place, and it becomes a program, or says why it cannot. */
+  | { readonly type: "executing" }
+  /** Image to daemon: it could not be done. */
   | { readonly type: "failed"; readonly errno: number; readonly reason: string };
 
 /** A message with the job it is about; 0 where there is none yet. */

@@ -1,0 +1,190 @@
+/**
+ * `--tty`: the job gets a new pseudo-terminal, and this client carries what goes in and out between
+ * it and the caller's own terminal. The daemon is not in the way of the data. See pty(7).
+ *
+ * We keep the job's side open ourselves: a job may close its terminal and go on, and then the
+ * master would say EIO for ever. When the job's leader ends, the kernel hangs the terminal up; what was
+ * written before can still be read from the master, and is.
+ */
+import { errno } from "../../ffi/errno.ts";
+import { allocate, copyOf, type Memory } from "../../ffi/memory.ts";
+import type { Sys } from "../../ffi/sys.ts";
+import { Scope } from "../base/scope.ts";
+import { check, retry } from "../os/errors.ts";
+import { duplicate, type Fd, type RawFd, standard } from "../os/fd.ts";
+import { type Interest, waitFor } from "../os/poll.ts";
+import { blockSignals, signalNumbers, unblockSignals } from "../os/signals.ts";
+import {
+  copyWindowSize,
+  endOfInput,
+  openPseudoTerminal,
+  type PseudoTerminal,
+  rawSettings,
+  terminalSettings,
+  trySetTerminal,
+} from "../os/terminal.ts";
+import type { JobTerminals } from "./capture.ts";
+import type { ClientTerminal } from "./terminal.ts";
+
+/** Bytes carried at once: as much as a pipe takes whole when it says that there is room. */
+const chunkSize = 4096;
+
+/** A new pseudo-terminal for the job. @throws SystemError when there are no more of them. */
+export function openRelay(sys: Sys): ClientTerminal {
+  return new Relay(sys, openPseudoTerminal(sys), terminalSettings(sys, standard.input));
+}
+
+class Relay implements ClientTerminal {
+  readonly isRelayed = true;
+  readonly forJob: JobTerminals;
+  readonly #sys: Sys;
+  readonly #pty: PseudoTerminal;
+  /** The caller's terminal and its settings, raw in between; undefined: our input is none. */
+  readonly #outer: { terminal: Fd; settings: Memory; raw: Memory } | undefined;
+  readonly #toJob: Pump;
+  readonly #fromJob: Pump;
+
+  /** Consumes `pty`. `settings` are those of our standard input, if it is a terminal. */
+  constructor(sys: Sys, pty: PseudoTerminal, settings: Memory | undefined) {
+    using owned = new Scope();
+    owned.use(pty.master);
+    owned.use(pty.slave);
+    this.#sys = sys;
+    this.#pty = pty;
+    const { master, slave } = pty;
+    if (settings) {
+      trySetTerminal(sys, slave.raw, settings);
+      const terminal = owned.use(duplicate(sys, standard.input));
+      this.#outer = { terminal, settings, raw: rawSettings(settings) };
+    }
+    this.resize();
+    const inner = terminalSettings(sys, slave.raw);
+    const atEnd = inner ? copyOf(Uint8Array.of(endOfInput(inner))) : undefined;
+    this.#toJob = new Pump(sys, standard.input, master.raw, atEnd);
+    this.#fromJob = new Pump(sys, master.raw, standard.output, undefined);
+    this.forJob = {
+      controlling: slave.raw,
+      ...(this.#outer && {
+        guarded: {
+          terminal: this.#outer.terminal.raw,
+          settings: this.#outer.settings,
+          expected: this.#outer.raw,
+        },
+      }),
+    };
+    owned.move();
+  }
+
+  begin(): void {
+    if (!this.#outer) return;
+    // In the background this stops us, as it does everybody, until we are in the foreground.
+    unblockSignals(this.#sys, [signalNumbers.SIGTTOU]);
+    trySetTerminal(this.#sys, this.#outer.terminal.raw, this.#outer.raw);
+    blockSignals(this.#sys, ["SIGTTOU"]);
+  }
+
+  get interests(): readonly Interest[] {
+    return [...this.#toJob.interests, ...this.#fromJob.interests];
+  }
+
+  act(ready: readonly Interest[]): void {
+    this.#toJob.act(ready);
+    this.#fromJob.act(ready);
+  }
+
+  resize(): void {
+    const from = this.#outer ? standard.input : standard.output;
+    copyWindowSize(this.#sys, from, this.#pty.slave.raw);
+  }
+
+  suspend(): void {
+    this.#restore();
+  }
+
+  resume(): void {
+    this.begin();
+    this.resize();
+  }
+
+  finish(): void {
+    this.#fromJob.drain();
+  }
+
+  [Symbol.dispose](): void {
+    this.#restore();
+    this.#outer?.terminal[Symbol.dispose]();
+    this.#pty.slave[Symbol.dispose]();
+    this.#pty.master[Symbol.dispose]();
+  }
+
+  #restore(): void {
+    if (this.#outer) trySetTerminal(this.#sys, this.#outer.terminal.raw, this.#outer.settings);
+  }
+}
+
+/** Carries bytes from one descriptor to another, and never waits for either. */
+class Pump {
+  readonly #sys: Sys;
+  readonly #source: Interest;
+  readonly #sink: Interest;
+  readonly #buffer: Memory = allocate(chunkSize);
+  /** What has been read and not been written yet. */
+  #rest: Memory | undefined;
+  /** What is written once when there is nothing more to be read. */
+  #lastWord: Memory | undefined;
+  #isOpen = true;
+
+  constructor(sys: Sys, source: RawFd, sink: RawFd, lastWord: Memory | undefined) {
+    this.#sys = sys;
+    this.#source = { fd: source, for: "reading" };
+    this.#sink = { fd: sink, for: "writing" };
+    this.#lastWord = lastWord;
+  }
+
+  get interests(): readonly Interest[] {
+    if (this.#rest) return [this.#sink];
+    return this.#isOpen ? [this.#source] : [];
+  }
+
+  act(ready: readonly Interest[]): void {
+    if (ready.includes(this.#source)) this.#read();
+    else if (ready.includes(this.#sink)) this.#write();
+  }
+
+  /** Carries what is there by now, however long the sink takes. */
+  drain(): void {
+    while (this.#rest || waitFor(this.#sys, this.interests, 0).length > 0) {
+      if (this.#rest) this.act(waitFor(this.#sys, this.interests, -1));
+      else this.#read();
+    }
+  }
+
+  #read(): void {
+    const { fd } = this.#source;
+    const size = retry(() => this.#sys.read(fd, this.#buffer, chunkSize));
+    if (size === -errno.EAGAIN) return;
+    if (size > 0) {
+      this.#rest = copyOf(this.#buffer.subarray(0, size));
+      return;
+    }
+    // The end of a file, or the EIO of a terminal that has been hung up.
+    if (size !== -errno.EIO) check(size, "read");
+    this.#isOpen = false;
+    this.#rest = this.#lastWord;
+    this.#lastWord = undefined;
+  }
+
+  #write(): void {
+    const rest = this.#rest;
+    if (!rest) return;
+    const size = retry(() => this.#sys.write(this.#sink.fd, rest, rest.length));
+    if (size === -errno.EAGAIN) return;
+    if (size < 0) {
+      // Nobody is there to take it: as for a terminal that was closed, the job goes on without.
+      this.#isOpen = false;
+      this.#rest = undefined;
+      return;
+    }
+    this.#rest = size < rest.length ? rest.from(size) : undefined;
+  }
+}

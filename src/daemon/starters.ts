@@ -1,0 +1,287 @@
+/**
+ * Starters, seen from the daemon: processes of ours that are given one job and become it (see
+ * image/starter.ts). Each is a child of ours with a socket of its own. A job has been started when its starter
+ * says so, or, having said that it executes, is heard of no more: exec(2) has closed its socket then.
+ */
+import { starterTimeoutMs } from "../base/limits.ts";
+import { Scope } from "../base/scope.ts";
+import { fromLatin1, stringList } from "../base/strings.ts";
+import { starterName, starterSocketNumber } from "../domain/builtins.ts";
+import { commandName, type Refused } from "../execution/program.ts";
+import { reasonOf, SystemError } from "../os/errors.ts";
+import { type Fd, type RawFd, standard } from "../os/fd.ts";
+import { openNull } from "../os/files.ts";
+import { oneThreadEnvironment } from "../os/one-thread.ts";
+import { ownEnvironment, ownExecutable } from "../os/process.ts";
+import { signalNumbers, trySignal } from "../os/signals.ts";
+import { socketPair } from "../os/socket.ts";
+import { trySpawn } from "../os/spawn.ts";
+import type { Timer } from "../os/timers.ts";
+import type { RunRequest } from "../protocol/messages.ts";
+import { ProtocolError } from "../protocol/wire.ts";
+import { sendMessage } from "../transport/channel.ts";
+import type { ChildEvents, Children } from "./children.ts";
+import type { Loop } from "./loop.ts";
+
+/** A job to be started, and who wants to know how that goes. */
+export interface Start extends ChildEvents {
+  readonly id: number;
+  readonly request: RunRequest;
+  /** On loan until one of the outcomes. */
+  readonly fds: readonly RawFd[];
+  readonly onStarted: (pid: number) => void;
+  /** It cannot be started; code "lost": the starter died before it could. */
+  readonly onRefused: (refused: Refused) => void;
+}
+
+/** What becomes of a starter, for who keeps it. */
+export interface StarterEvents {
+  /** It has started its job. */
+  readonly onUsed?: () => void;
+  /** The job it has started has ended. */
+  readonly onUsedUp?: () => void;
+  /** It died before it was given a job. */
+  readonly onDiedIdle?: () => void;
+}
+
+/** All of the daemon's starters. */
+export class Starters implements Disposable {
+  readonly #loop: Loop;
+  readonly #children: Children;
+  /** Those that have been given a job and have not said yet how that goes. */
+  readonly #assigned = new Set<Starter>();
+
+  constructor(loop: Loop, children: Children) {
+    this.#loop = loop;
+    this.#children = children;
+  }
+
+  /**
+   * Takes in a child that waits for its job at the other end of `socket`, which is consumed.
+   * @returns undefined when it has died already.
+   */
+  adopt(pid: number, socket: Fd, events: StarterEvents): Starter | undefined {
+    using owned = new Scope();
+    owned.use(socket);
+    const starter = new Starter(this.#loop, { pid, socket, events, assigned: this.#assigned });
+    if (!this.#children.watch(pid, starter.childEvents)) return undefined;
+    this.#loop.poller.add(socket.raw, () => starter.receive());
+    owned.move();
+    return starter;
+  }
+
+  /** Starts a fresh process for one job. @throws SystemError */
+  spawn(): Starter | undefined {
+    const { sys } = this.#loop;
+    const pair = socketPair(sys);
+    using ours = pair.ours;
+    using theirs = pair.theirs;
+    using nothing = openNull(sys);
+    const pid = trySpawn(sys, {
+      path: ownExecutable,
+      argv: stringList(fromLatin1(`${starterName}\0`)),
+      env: oneThreadEnvironment(ownEnvironment(sys)),
+      descriptors: new Map([
+        [0, nothing.raw],
+        [1, nothing.raw],
+        [2, standard.error],
+        [starterSocketNumber, theirs.raw],
+      ]),
+      joinsGroup: true, // who leads a group cannot begin a session
+    });
+    if (pid < 0) throw new SystemError("posix_spawn", -pid, ownExecutable);
+    using owned = new Scope();
+    owned.defer(() => trySignal(sys, pid, signalNumbers.SIGKILL));
+    const starter = this.adopt(pid, ours.move(), {});
+    owned.move();
+    return starter;
+  }
+
+  /** Does not wait for those that have been given a job and have not started it. */
+  killAssigned(): void {
+    for (const starter of this.#assigned) starter.kill();
+  }
+
+  /** Closes everything, also what jobs about to start are waiting for. */
+  [Symbol.dispose](): void {
+    for (const starter of [...this.#assigned]) starter.abandon("the daemon has ended");
+  }
+}
+
+interface StarterParts {
+  readonly pid: number;
+  readonly socket: Fd;
+  readonly events: StarterEvents;
+  readonly assigned: Set<Starter>;
+}
+
+type StarterState = "idle" | "assigned" | "executing" | "started" | "over";
+
+export class Starter {
+  readonly pid: number;
+  readonly #loop: Loop;
+  readonly #events: StarterEvents;
+  readonly #assigned: Set<Starter>;
+  #state: StarterState = "idle";
+  /** Until it has started its job, or is given up. */
+  #socket: Fd | undefined;
+  #start: Start | undefined;
+  /** By then a job it was given must have been started. */
+  #deadline: Timer | undefined;
+
+  constructor(loop: Loop, parts: StarterParts) {
+    this.#loop = loop;
+    this.pid = parts.pid;
+    this.#socket = parts.socket;
+    this.#events = parts.events;
+    this.#assigned = parts.assigned;
+  }
+
+  /** Its life as a child of ours, which is the job's from the moment it has started that. */
+  get childEvents(): ChildEvents {
+    return {
+      onEnding: () => {
+        this.#receiveLastWord();
+        if (this.#state === "started") this.#start?.onEnding?.();
+      },
+      onStopped: (signal) => {
+        if (this.#state === "started") this.#start?.onStopped?.(signal);
+      },
+      onExit: (exit) => {
+        const { pid } = this;
+        const state = this.#state;
+        this.hangUp();
+        if (state === "started") {
+          this.#start?.onExit(exit);
+          this.#events.onUsedUp?.();
+        } else if (state === "idle") {
+          this.#state = "over";
+          this.#events.onDiedIdle?.();
+        } else {
+          this.#lose(`the process ${pid} that was to run it died`);
+        }
+      },
+    };
+  }
+
+  /** @returns whether `start` is settled; false when we have died, as our pidfd will tell. */
+  handOver(start: Start): boolean {
+    const { sys, timers, log } = this.#loop;
+    const run = { id: start.id, message: start.request };
+    if (!this.#socket) return false;
+    try {
+      if (sendMessage(sys, this.#socket.raw, run, start.fds, { wait: false }) !== "sent") {
+        this.hangUp();
+        return false;
+      }
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      this.kill(); // not to be used again, as little as it has got
+      start.onRefused(refusedWith(start.request, error));
+      return true;
+    }
+    this.#start = start;
+    this.#state = "assigned";
+    this.#assigned.add(this);
+    this.#deadline = timers.after(starterTimeoutMs, () => {
+      log.error(`the process ${this.pid} has not started its job: killing it`);
+      this.kill();
+    });
+    return true;
+  }
+
+  kill(): void {
+    trySignal(this.#loop.sys, this.pid, signalNumbers.SIGKILL);
+  }
+
+  /** Does not listen to it any longer. */
+  hangUp(): void {
+    if (!this.#socket) return;
+    this.#loop.poller.remove(this.#socket.raw);
+    this.#socket[Symbol.dispose]();
+    this.#socket = undefined;
+  }
+
+  /** Gives its job up. */
+  abandon(reason: string): void {
+    this.hangUp();
+    this.#lose(reason);
+  }
+
+  receive(): void {
+    // Together with its last words, it may have closed its end.
+    while (this.#socket) {
+      const received = this.#tryReceive(this.#socket);
+      if (received === "again") return;
+      if (received === "gone") return this.#closed();
+      const { message } = received;
+      received[Symbol.dispose]();
+      if (message.type === "started") this.#started();
+      if (message.type === "executing") this.#state = "executing";
+      if (message.type === "refused") this.#refused(message);
+    }
+  }
+
+  #tryReceive(socket: Fd): ReturnType<Loop["receiver"]["receive"]> {
+    try {
+      return this.#loop.receiver.receive(socket.raw, { wait: false });
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#loop.log.error(`the process ${this.pid} cannot be understood: ${error.message}`);
+      this.kill();
+      return "again";
+    }
+  }
+
+  /** It has become its job, or has ended or is about to; how, its pidfd will tell. */
+  #closed(): void {
+    this.hangUp();
+    if (this.#state === "executing") this.#started();
+  }
+
+  /** What it said before it ended may still wait in its socket. */
+  #receiveLastWord(): void {
+    try {
+      this.receive();
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      this.#loop.log.error(`the last word of the process ${this.pid} is lost: ${error.message}`);
+    }
+  }
+
+  #started(): void {
+    this.#settle("started");
+    this.hangUp();
+    this.#events.onUsed?.();
+    this.#start?.onStarted(this.pid);
+  }
+
+  #refused(refused: Refused): void {
+    const start = this.#start;
+    this.#start = undefined;
+    this.#settle("over");
+    start?.onRefused(refused);
+  }
+
+  #lose(reason: string): void {
+    if (this.#start) this.#refused(lost(this.#start.request, reason));
+  }
+
+  #settle(state: "started" | "over"): void {
+    this.#state = state;
+    this.#deadline?.cancel();
+    this.#assigned.delete(this);
+  }
+}
+
+/** An error of ours as the job's client is told. */
+export function refusedWith(request: RunRequest, error: unknown): Refused {
+  const errno = error instanceof SystemError ? error.errno : 0;
+  const reason = `${commandName(request)}: cannot be started: ${reasonOf(error)}`;
+  return { code: "failed", errno, reason };
+}
+
+/** The job was given away, and nobody knows what has become of it. */
+export function lost(request: RunRequest, reason: string): Refused {
+  return { code: "lost", errno: 0, reason: `${commandName(request)}: the job was lost: ${reason}` };
+}

@@ -1,0 +1,126 @@
+/**
+ * From a command's name to a program that runs: where it is looked for, in which order, and in which
+ * words it is refused, as execvp(3) and a shell do it. The daemon starts the program as a child, a
+ * starter becomes it; both come here, so that it makes no difference.
+ */
+import { errno, errnoText } from "../../ffi/errno.ts";
+import { AT_FDCWD } from "../../ffi/linux/constants.ts";
+import type { Sys } from "../../ffi/sys.ts";
+import {
+  environmentValue,
+  firstString,
+  fromLatin1,
+  latin1,
+  type StringList,
+  stringList,
+  strings,
+} from "../base/strings.ts";
+import { executableCandidates, isPath } from "../domain/lookup.ts";
+import { executeAccess, type Path, targetStatus } from "../os/files.ts";
+import type { RefusalCode, RunRequest } from "../protocol/messages.ts";
+
+/** Why a job cannot be started, as its client is told. */
+export interface Refused {
+  readonly code: RefusalCode;
+  readonly errno: number;
+  readonly reason: string;
+}
+
+/**
+ * Starts one file as a program. The answer is a pid (or does not come, when we have become the
+ * program), or the negated errno.
+ */
+export type StartFile = (path: Path, argv: StringList) => number;
+
+const text: TextDecoder = new TextDecoder();
+
+/** The command as it is shown. */
+export function commandName({ argv }: RunRequest): string {
+  return text.decode(firstString(argv));
+}
+
+/**
+ * Starts the first file along PATH that can be started. `directory` is the job's, from which
+ * relative paths are looked up; when left out it is our own.
+ */
+export function startProgram(
+  sys: Sys,
+  request: RunRequest,
+  start: StartFile,
+  directory: number = AT_FDCWD,
+): number | Refused {
+  const { argv, env } = request;
+  let failure: number = errno.ENOENT;
+  const candidates = executableCandidates(firstString(argv), environmentValue(env, "PATH"));
+  for (const path of candidates) {
+    const result = tryFile(sys, directory, path, argv, start);
+    if (result >= 0) return result;
+    failure = worse(failure, -result);
+    if (!continuesSearch.has(-result)) break;
+  }
+  if (failure === errno.EACCES && executeAccess(sys, directory, ".") === -errno.EACCES) {
+    return directoryRefused(request, failure);
+  }
+  return refusalOf(commandName(request), failure);
+}
+
+/** The job's directory may not be entered. */
+export function directoryRefused(request: RunRequest, number: number): Refused {
+  const where = text.decode(request.directoryPath);
+  const reason = `${commandName(request)}: cannot start in ${where}: ${errnoText(number)}`;
+  return { code: "noDirectory", errno: number, reason };
+}
+
+function tryFile(
+  sys: Sys,
+  directory: number,
+  path: Path,
+  argv: StringList,
+  start: StartFile,
+): number {
+  // Looking first is much cheaper than a process that finds out.
+  const access = executeAccess(sys, directory, path);
+  if (access < 0) return access;
+  if (targetStatus(sys, directory, path)?.kind === "directory") return -errno.EACCES;
+  const result = start(path, argv);
+  if (result !== -errno.ENOEXEC) return result;
+  // A script without a #! line: execvp(3) and every shell give it to sh.
+  return start("/bin/sh", shellArguments(path, argv));
+}
+
+/** The system's trouble, not the program's. EBADF: a descriptor's number is over our own limit. */
+const systemTrouble: ReadonlySet<number> = new Set([
+  errno.EAGAIN,
+  errno.ENOMEM,
+  errno.EMFILE,
+  errno.ENFILE,
+  errno.EBADF,
+]);
+
+/** After these the search in PATH goes on, as in execvp(3). */
+const continuesSearch: ReadonlySet<number> = new Set([errno.ENOENT, errno.ENOTDIR, errno.EACCES]);
+
+/** Of all the reasons along PATH, the one to tell: that something was there but not for us. */
+function worse(before: number, now: number): number {
+  return now === errno.ENOENT || now === errno.ENOTDIR ? before : now;
+}
+
+function shellArguments(path: Path, argv: StringList): StringList {
+  const [, ...rest] = strings(argv).map(latin1);
+  const script = typeof path === "string" ? path : latin1(path);
+  return stringList(fromLatin1(["/bin/sh", script, ...rest].map((s) => `${s}\0`).join("")));
+}
+
+/** What the client is told, in the words and with the status of a shell. */
+function refusalOf(name: string, number: number): Refused {
+  const refused = { errno: number };
+  if (number === errno.ENOENT || number === errno.ENOTDIR) {
+    const what = isPath(new TextEncoder().encode(name)) ? "no such file" : "command not found";
+    return { ...refused, code: "notFound", reason: `${name}: ${what}` };
+  }
+  const why = errnoText(number);
+  if (systemTrouble.has(number)) {
+    return { ...refused, code: "failed", reason: `${name}: cannot be started: ${why}` };
+  }
+  return { ...refused, code: "notExecutable", reason: `${name}: cannot be executed: ${why}` };
+}
