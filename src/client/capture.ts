@@ -125,7 +125,7 @@ function requireRoom(descriptors: readonly DescriptorMapping[], count: number): 
   }
   if (count <= jobFdsMax) return;
   throw new ClientError(
-    `too many descriptors: ${count} are to be passed, and one message takes ${jobFdsMax} ` +
+    `too many descriptors: ${count}, and one message takes ${jobFdsMax} ` +
       "(name those that matter with --fd)",
   );
 }

@@ -21,6 +21,7 @@ export interface ChildEvents {
   /** Once, when it has ended and been reaped. */
   readonly onExit: (exit: ChildExit) => void;
   readonly onStopped?: (signal: number) => void;
+  readonly onContinued?: () => void;
 }
 
 interface Watched {
@@ -61,8 +62,9 @@ export class Children implements Disposable {
   /** Something has happened to children: tells of stops, and reaps what is nobody's. */
   sweep(): void {
     for (let stop = nextStop(this.#loop.sys); stop; stop = nextStop(this.#loop.sys)) {
-      if (stop.signal === undefined) continue;
-      this.#watched.get(stop.pid)?.events.onStopped?.(stop.signal);
+      const events = this.#watched.get(stop.pid)?.events;
+      if (stop.signal === undefined) events?.onContinued?.();
+      else events?.onStopped?.(stop.signal);
     }
     this.#sweepOrphans();
   }

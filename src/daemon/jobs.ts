@@ -256,6 +256,7 @@ export class Jobs {
     const tell = (event: JobEvent): void => this.#tell(job.id, event);
     return {
       onStopped: (signal) => tell({ kind: "stopped", signal }),
+      onContinued: () => tell({ kind: "continued" }),
       onEnding: () => tell({ kind: "ending" }),
       onExit: (exit) =>
         tell({
@@ -300,6 +301,11 @@ export class Jobs {
           this.#loop.log.debug(`job ${id} was stopped by ${signalName(effect.signal)}`);
           job.client?.reply({ type: "stopped", signal: effect.signal }, id);
           break;
+        case "wakeClient": {
+          const pid = job.client?.peer.pid ?? 0;
+          if (pid > 0) trySignal(this.#loop.sys, pid, signalNumbers.SIGCONT);
+          break;
+        }
         case "timer":
           job.timer = this.#loop.timers.after(effect.afterMs, () =>
             this.#tell(id, { kind: "timeUp" }),

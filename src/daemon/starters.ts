@@ -147,6 +147,9 @@ export class Starter {
       onStopped: (signal) => {
         if (this.#state === "started") this.#start?.onStopped?.(signal);
       },
+      onContinued: () => {
+        if (this.#state === "started") this.#start?.onContinued?.();
+      },
       onExit: (exit) => {
         const { pid } = this;
         const state = this.#state;

@@ -34,6 +34,8 @@ export type JobState =
       readonly pid: number;
       /** It was asked to end, its time being up. */
       readonly timedOut: boolean;
+      /** It was stopped, and so, by our word, is the client that waits for it. */
+      readonly clientStopped: boolean;
     }
   | { readonly kind: "done"; readonly success: boolean };
 
@@ -47,6 +49,8 @@ export type JobEvent =
     }
   /** It has been stopped by this signal. */
   | { readonly kind: "stopped"; readonly signal: number }
+  /** Somebody has continued it. */
+  | { readonly kind: "continued" }
   /** Its leader has ended, and is still there to be reaped. */
   | { readonly kind: "ending" }
   | { readonly kind: "exited"; readonly exit: Omit<Exited, "timedOut">; readonly success: boolean }
@@ -64,6 +68,8 @@ export type JobEffect =
       readonly reason: string;
     }
   | { readonly kind: "reportStop"; readonly signal: number }
+  /** The client sleeps since it was told of a stop: it has to be continued to hear more. */
+  | { readonly kind: "wakeClient" }
   | { readonly kind: "report"; readonly exit: Exited }
   /** To the job's process group. */
   | { readonly kind: "signal"; readonly pid: number; readonly signal: number }
@@ -106,7 +112,10 @@ export function step(state: JobState, event: JobEvent): [JobState, readonly JobE
       const effects: JobEffect[] = [{ kind: "accept", pid }, ...signalsTo(pid, state.signals)];
       if (policy.timeoutMs > 0) effects.push({ kind: "timer", afterMs: policy.timeoutMs });
       if (!wait) effects.push({ kind: "release" });
-      return [{ kind: "running", wait, policy, pid, timedOut: false }, effects];
+      return [
+        { kind: "running", wait, policy, pid, timedOut: false, clientStopped: false },
+        effects,
+      ];
     }
     case "refused": {
       const { code, errno, reason } = event;
@@ -115,7 +124,11 @@ export function step(state: JobState, event: JobEvent): [JobState, readonly JobE
     }
     case "stopped": {
       if (!wait || state.kind !== "running") return [state, none];
-      return [state, [{ kind: "reportStop", signal: event.signal }]];
+      return [{ ...state, clientStopped: true }, [{ kind: "reportStop", signal: event.signal }]];
+    }
+    case "continued": {
+      // It may be about to stop, and miss this: it counts as stopped until it speaks.
+      return [state, isClientStopped(state) ? [{ kind: "wakeClient" }] : none];
     }
     case "ending": {
       if (!policy.killGroup || state.kind !== "running") return [state, none];
@@ -123,7 +136,7 @@ export function step(state: JobState, event: JobEvent): [JobState, readonly JobE
     }
     case "exited": {
       const timedOut = state.kind === "running" && state.timedOut;
-      const effects: JobEffect[] = [];
+      const effects: JobEffect[] = isClientStopped(state) ? [{ kind: "wakeClient" }] : [];
       if (wait) effects.push({ kind: "report", exit: { ...event.exit, timedOut } });
       if (isOwed(state)) effects.push({ kind: "release" });
       return [{ kind: "done", success: event.success && !timedOut }, effects];
@@ -131,7 +144,10 @@ export function step(state: JobState, event: JobEvent): [JobState, readonly JobE
     case "signal": {
       const { signal } = event;
       if (!isRelayable(signal)) return [state, none];
-      if (state.kind === "running") return [state, signalsTo(state.pid, [signal])];
+      if (state.kind === "running") {
+        // Who speaks is awake.
+        return [{ ...state, clientStopped: false }, signalsTo(state.pid, [signal])];
+      }
       return [{ ...state, signals: withSignal(state.signals, signal) }, none];
     }
     case "clientGone": {
@@ -158,6 +174,10 @@ export function step(state: JobState, event: JobEvent): [JobState, readonly JobE
 
 function signalsTo(pid: number, signals: readonly number[]): JobEffect[] {
   return signals.map((signal) => ({ kind: "signal", pid, signal }));
+}
+
+function isClientStopped(state: JobState): boolean {
+  return state.kind === "running" && state.wait && state.clientStopped;
 }
 
 /** Whether the client has not been told all it is to be told. */

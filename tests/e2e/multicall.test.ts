@@ -15,7 +15,7 @@ function linkOrCopy(from: string, to: string): void {
 }
 
 describe("the name it is called by", () => {
-  const faces = ["pfc", "pfd", "add", "prefork", "anything"] as const;
+  const faces = ["pfc", "pfd", "prefork", "anything"] as const;
   const ways: [string, (box: Sandbox, name: string) => string[]][] = [
     [
       "a symbolic link",
@@ -95,9 +95,6 @@ describe("the name it is called by", () => {
           );
           return;
         }
-        case "add":
-          expect(await box.run([...called, "1", "2"])).toEqual(ended({ stdout: "3\n" }));
-          return;
         default: {
           const { stdout, end } = await box.run([...called, "version"]);
           expect(stdout).toMatch(/^prefork /);
