@@ -83,12 +83,14 @@ export const IN_ATTRIB = 0x4;
 export const IN_DELETE_SELF = 0x400;
 export const IN_MOVE_SELF = 0x800;
 
+export const SI_KERNEL = 0x80;
 export const SIG_BLOCK = 0;
 export const SIG_UNBLOCK = 1;
 export const SIG_SETMASK = 2;
 export const SIG_DFL = 0;
 export const SIG_IGN = 1;
 
+export const CLD_EXITED = 1;
 export const CLD_STOPPED = 5;
 
 /** Terminals: see ioctl_tty(2). */

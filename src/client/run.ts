@@ -13,6 +13,7 @@ import { type Interest, waitFor } from "../os/poll.ts";
 import { exitNow } from "../os/process.ts";
 import { disableCoreFile } from "../os/resource-limits.ts";
 import {
+  type Pending,
   readSignal,
   resetSignal,
   signalNumbers,
@@ -176,10 +177,11 @@ class Attendance {
 
   /** Takes one signal. @returns an ending when nobody is there to pass it on to. */
   #relayNext(): Ending | undefined {
-    const signal = readSignal(this.#sys, this.#fromOutside.fd);
-    if (signal === undefined) return undefined;
+    const pending = readSignal(this.#sys, this.#fromOutside.fd);
+    if (!pending) return undefined;
+    const signal = pending.number;
     if (this.#terminal?.isRelayed && this.#isForUs(this.#terminal, signal)) return undefined;
-    this.#relay(signal);
+    this.#relay(pending);
     const isInterrupt = signal === signalNumbers.SIGINT || signal === signalNumbers.SIGTERM;
     if (!isInterrupt || this.#isAccepted) return undefined;
     this.#impatience += 1;
@@ -195,8 +197,13 @@ class Attendance {
     return true;
   }
 
-  #relay(signal: number): void {
-    this.#conversation.send({ type: "signal", signal });
+  /**
+   * What a terminal sends, it sends to a whole group; what a process sends to our number is for the
+   * one that stands behind it. A shell continues the group, but that cannot be told from the signal.
+   */
+  #relay({ number, isFromKernel }: Pending): void {
+    const toGroup = isFromKernel || number === signalNumbers.SIGCONT;
+    this.#conversation.send({ type: "signal", signal: number, toGroup });
   }
 
   /** The job has been stopped: so are we, and it goes on when we do. */
@@ -206,12 +213,12 @@ class Attendance {
     let isContinued = false;
     for (;;) {
       const pending = readSignal(this.#sys, this.#fromOutside.fd);
-      if (pending === undefined) break;
+      if (!pending) break;
       this.#relay(pending);
-      isContinued ||= pending === signalNumbers.SIGCONT;
+      isContinued ||= pending.number === signalNumbers.SIGCONT;
     }
     // In a group whose shell is gone the kernel does not stop us, and nobody would continue the job.
-    if (!isContinued) this.#relay(signalNumbers.SIGCONT);
+    if (!isContinued) this.#relay({ number: signalNumbers.SIGCONT, isFromKernel: false });
   }
 
   #stopOurselves(signal: number): void {

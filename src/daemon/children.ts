@@ -7,6 +7,7 @@ import {
   anyEndedChild,
   type ChildExit,
   isOurChild,
+  killerOf,
   nextStop,
   tryOpenPidFd,
   tryReap,
@@ -16,8 +17,11 @@ import type { Loop } from "./loop.ts";
 
 /** What is told of a child. */
 export interface ChildEvents {
-  /** It has ended and is not reaped yet: its number, and its group's, are still its own. */
-  readonly onEnding?: () => void;
+  /**
+   * It has ended, by a signal if one is named, and is not reaped yet: its number, and its group's,
+   * are still its own.
+   */
+  readonly onEnding?: (killedBy: number | undefined) => void;
   /** Once, when it has ended and been reaped. */
   readonly onExit: (exit: ChildExit) => void;
   readonly onStopped?: (signal: number) => void;
@@ -91,7 +95,7 @@ export class Children implements Disposable {
 
   #reap(pid: number): void {
     const watched = this.#watched.get(pid);
-    watched?.events.onEnding?.();
+    watched?.events.onEnding?.(killerOf(this.#loop.sys, pid));
     const exit = tryReap(this.#loop.sys, pid, { wait: false });
     if (!watched || !exit) return;
     this.#watched.delete(pid);

@@ -201,8 +201,9 @@ export class Daemon implements Disposable {
 
   #takeSignals(): void {
     for (;;) {
-      const number = readSignal(this.#loop.sys, this.#signals.raw);
-      if (number === undefined) return;
+      const signal = readSignal(this.#loop.sys, this.#signals.raw);
+      if (!signal) return;
+      const { number } = signal;
       if (number === signalNumbers.SIGCHLD) this.#children.sweep();
       else if (this.#state === "running") this.stop(signalName(number));
       else this.kill(`a second ${signalName(number)}`);
@@ -245,7 +246,7 @@ export class Daemon implements Disposable {
     const jobId = this.#jobOf.get(connection);
     if (jobId !== undefined) {
       // The one thing a client that waits for its job may still say.
-      if (message.type === "signal") return this.#jobs.signal(jobId, message.signal);
+      if (message.type === "signal") return this.#jobs.signal(jobId, message);
       const reason = "this connection has a job, and takes nothing but signals for it";
       return connection.refuse({ code: "badRequest", errno: 0, reason }, id);
     }

@@ -20,7 +20,7 @@ import {
 import { signalName, signalNumbers, trySignal } from "../os/signals.ts";
 import { trySpawn } from "../os/spawn.ts";
 import type { Timer } from "../os/timers.ts";
-import type { RunRequest } from "../protocol/messages.ts";
+import type { RunRequest, SignalRequest } from "../protocol/messages.ts";
 import type { ChildEvents, Children } from "./children.ts";
 import type { Connection } from "./connection.ts";
 import type { Image } from "./images.ts";
@@ -118,8 +118,8 @@ export class Jobs {
   }
 
   /** A message about a running job, from the client that waits for it. */
-  signal(id: number, signal: number): void {
-    this.#tell(id, { kind: "signal", signal });
+  signal(id: number, { signal, toGroup }: SignalRequest): void {
+    this.#tell(id, { kind: "signal", signal, toGroup });
   }
 
   clientGone(id: number): void {
@@ -257,7 +257,7 @@ export class Jobs {
     return {
       onStopped: (signal) => tell({ kind: "stopped", signal }),
       onContinued: () => tell({ kind: "continued" }),
-      onEnding: () => tell({ kind: "ending" }),
+      onEnding: (killedBy) => tell({ kind: "ending", killedBy }),
       onExit: (exit) =>
         tell({
           kind: "exited",
@@ -317,7 +317,7 @@ export class Jobs {
           break;
         case "signal":
           this.#loop.log.debug(`job ${id} gets ${signalName(effect.signal)}`);
-          trySignal(this.#loop.sys, -effect.pid, effect.signal);
+          trySignal(this.#loop.sys, effect.toGroup ? -effect.pid : effect.pid, effect.signal);
           break;
         case "release": {
           const { client } = job;

@@ -140,9 +140,9 @@ export class Starter {
   /** Its life as a child of ours, which is the job's from the moment it has started that. */
   get childEvents(): ChildEvents {
     return {
-      onEnding: () => {
+      onEnding: (killedBy) => {
         this.#receiveLastWord();
-        if (this.#state === "started") this.#start?.onEnding?.();
+        if (this.#state === "started") this.#start?.onEnding?.(killedBy);
       },
       onStopped: (signal) => {
         if (this.#state === "started") this.#start?.onStopped?.(signal);

@@ -19,13 +19,19 @@ const relayable: ReadonlySet<number> = new Set([
   28, // WINCH
 ]);
 
+/** A signal for a job, and whom it is for; see `SignalRequest`. */
+export interface JobSignal {
+  readonly signal: number;
+  readonly toGroup: boolean;
+}
+
 export type JobState =
   /** Accepted by the daemon, not yet running; signals wait for the process. */
   | {
       readonly kind: "starting";
       readonly wait: boolean;
       readonly policy: JobPolicy;
-      readonly signals: readonly number[];
+      readonly signals: readonly JobSignal[];
     }
   | {
       readonly kind: "running";
@@ -36,6 +42,8 @@ export type JobState =
       readonly timedOut: boolean;
       /** It was stopped, and so, by our word, is the client that waits for it. */
       readonly clientStopped: boolean;
+      /** What was sent to its leader alone. */
+      readonly toLeader: readonly number[];
     }
   | { readonly kind: "done"; readonly success: boolean };
 
@@ -52,9 +60,9 @@ export type JobEvent =
   /** Somebody has continued it. */
   | { readonly kind: "continued" }
   /** Its leader has ended, and is still there to be reaped. */
-  | { readonly kind: "ending" }
+  | { readonly kind: "ending"; readonly killedBy: number | undefined }
   | { readonly kind: "exited"; readonly exit: Omit<Exited, "timedOut">; readonly success: boolean }
-  | { readonly kind: "signal"; readonly signal: number }
+  | ({ readonly kind: "signal" } & JobSignal)
   | { readonly kind: "clientGone" }
   /** The time a `timer` was set to has passed. */
   | { readonly kind: "timeUp" };
@@ -71,8 +79,7 @@ export type JobEffect =
   /** The client sleeps since it was told of a stop: it has to be continued to hear more. */
   | { readonly kind: "wakeClient" }
   | { readonly kind: "report"; readonly exit: Exited }
-  /** To the job's process group. */
-  | { readonly kind: "signal"; readonly pid: number; readonly signal: number }
+  | ({ readonly kind: "signal"; readonly pid: number } & JobSignal)
   /** Sets the job's one timer. */
   | { readonly kind: "timer"; readonly afterMs: number }
   /** Nothing more is owed to the client. */
@@ -109,13 +116,11 @@ export function step(state: JobState, event: JobEvent): [JobState, readonly JobE
     case "started": {
       if (state.kind === "running") return [state, none];
       const { pid } = event;
-      const effects: JobEffect[] = [{ kind: "accept", pid }, ...signalsTo(pid, state.signals)];
+      const effects: JobEffect[] = [{ kind: "accept", pid }];
+      for (const signal of state.signals) effects.push({ kind: "signal", pid, ...signal });
       if (policy.timeoutMs > 0) effects.push({ kind: "timer", afterMs: policy.timeoutMs });
       if (!wait) effects.push({ kind: "release" });
-      return [
-        { kind: "running", wait, policy, pid, timedOut: false, clientStopped: false },
-        effects,
-      ];
+      return [{ kind: "running", wait, policy, pid, ...untouched(state.signals) }, effects];
     }
     case "refused": {
       const { code, errno, reason } = event;
@@ -131,8 +136,11 @@ export function step(state: JobState, event: JobEvent): [JobState, readonly JobE
       return [state, isClientStopped(state) ? [{ kind: "wakeClient" }] : none];
     }
     case "ending": {
-      if (!policy.killGroup || state.kind !== "running") return [state, none];
-      return [state, signalsTo(state.pid, [SIGKILL])];
+      if (state.kind !== "running") return [state, none];
+      if (policy.killGroup) return [state, toGroup(state.pid, [SIGKILL])];
+      // Most who end a process by its number mean all of it.
+      const isMeant = event.killedBy !== undefined && state.toLeader.includes(event.killedBy);
+      return [state, isMeant ? toGroup(state.pid, [event.killedBy]) : none];
     }
     case "exited": {
       const timedOut = state.kind === "running" && state.timedOut;
@@ -144,26 +152,31 @@ export function step(state: JobState, event: JobEvent): [JobState, readonly JobE
     case "signal": {
       const { signal } = event;
       if (!isRelayable(signal)) return [state, none];
-      if (state.kind === "running") {
-        // Who speaks is awake.
-        return [{ ...state, clientStopped: false }, signalsTo(state.pid, [signal])];
+      const sent = { signal, toGroup: event.toGroup };
+      if (state.kind === "starting") {
+        return [{ ...state, signals: withSignal(state.signals, sent) }, none];
       }
-      return [{ ...state, signals: withSignal(state.signals, signal) }, none];
+      const toLeader = event.toGroup ? state.toLeader : [...new Set([...state.toLeader, signal])];
+      // Who speaks is awake.
+      const next = { ...state, clientStopped: false, toLeader };
+      return [next, [{ kind: "signal", pid: state.pid, ...sent }]];
     }
     case "clientGone": {
       // A detached job goes on; its client has left as it was to.
       if (!wait) return [state, none];
       const signals = signalsWhenGone[policy.onDisconnect];
       if (state.kind === "running") {
-        return [{ ...state, wait: false }, signalsTo(state.pid, signals)];
+        return [{ ...state, wait: false }, toGroup(state.pid, signals)];
       }
-      const pending = signals.reduce(withSignal, state.signals);
+      const pending = signals
+        .map((signal) => ({ signal, toGroup: true }))
+        .reduce(withSignal, state.signals);
       return [{ ...state, wait: false, signals: pending }, none];
     }
     case "timeUp": {
       if (state.kind !== "running") return [state, none];
-      if (state.timedOut) return [state, signalsTo(state.pid, [SIGKILL])];
-      const effects = signalsTo(state.pid, [SIGTERM, SIGCONT]);
+      if (state.timedOut) return [state, toGroup(state.pid, [SIGKILL])];
+      const effects = toGroup(state.pid, [SIGTERM, SIGCONT]);
       if (policy.killAfterMs > 0) effects.push({ kind: "timer", afterMs: policy.killAfterMs });
       return [{ ...state, timedOut: true }, effects];
     }
@@ -172,8 +185,14 @@ export function step(state: JobState, event: JobEvent): [JobState, readonly JobE
   }
 }
 
-function signalsTo(pid: number, signals: readonly number[]): JobEffect[] {
-  return signals.map((signal) => ({ kind: "signal", pid, signal }));
+function toGroup(pid: number, signals: readonly number[]): JobEffect[] {
+  return signals.map((signal) => ({ kind: "signal", pid, signal, toGroup: true }));
+}
+
+/** What has not happened yet to a job that starts with these signals. */
+function untouched(signals: readonly JobSignal[]) {
+  const toLeader = signals.filter((one) => !one.toGroup).map(({ signal }) => signal);
+  return { timedOut: false, clientStopped: false, toLeader };
 }
 
 function isClientStopped(state: JobState): boolean {
@@ -186,6 +205,6 @@ function isOwed(state: JobState): boolean {
 }
 
 /** As in the kernel a signal that is pending is not queued again; the last order of two counts. */
-function withSignal(signals: readonly number[], signal: number): readonly number[] {
-  return [...signals.filter((pending) => pending !== signal), signal];
+function withSignal(signals: readonly JobSignal[], added: JobSignal): readonly JobSignal[] {
+  return [...signals.filter(({ signal }) => signal !== added.signal), added];
 }

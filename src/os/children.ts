@@ -1,6 +1,7 @@
 /** Watching and reaping children: pidfd_open(2), wait4(2), waitid(2). */
 import { errno } from "../../ffi/errno.ts";
 import {
+  CLD_EXITED,
   CLD_STOPPED,
   P_ALL,
   P_PID,
@@ -42,6 +43,17 @@ export function isOurChild(sys: Sys, pid: number): boolean {
   if (result === -errno.ECHILD) return false;
   check(result, "waitid");
   return true;
+}
+
+/** The signal that has ended a child, which is left to be reaped; undefined: it ended by itself. */
+export function killerOf(sys: Sys, pid: number): number | undefined {
+  const info = allocate(siginfo.size);
+  const result = retry(() => sys.waitid(P_PID, pid, info, WEXITED | WNOHANG | WNOWAIT));
+  if (result === -errno.ECHILD) return undefined;
+  check(result, "waitid");
+  const isKilled =
+    siginfo.get(info, "si_pid") === pid && siginfo.get(info, "si_code") !== CLD_EXITED;
+  return isKilled ? siginfo.get(info, "si_status") : undefined;
 }
 
 /** Reaps a child that has ended; undefined when it has not, or is not our child. */

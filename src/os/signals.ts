@@ -3,6 +3,7 @@ import { errno } from "../../ffi/errno.ts";
 import {
   SFD_CLOEXEC,
   SFD_NONBLOCK,
+  SI_KERNEL,
   SIG_BLOCK,
   SIG_DFL,
   SIG_IGN,
@@ -136,13 +137,23 @@ export function openSignalFd(sys: Sys, names: readonly SignalName[]): Fd {
   return own(sys, sys.signalfd(-1, signalSet(names), SFD_CLOEXEC | SFD_NONBLOCK), "signalfd");
 }
 
-/** The next pending signal's number, or undefined when none is. */
-export function readSignal(sys: Sys, fd: RawFd): number | undefined {
+/** A signal that came to us. */
+export interface Pending {
+  readonly number: number;
+  /** From a terminal, and not from a process that called kill(2). */
+  readonly isFromKernel: boolean;
+}
+
+/** The next pending signal, or undefined when none is. */
+export function readSignal(sys: Sys, fd: RawFd): Pending | undefined {
   const info = allocate(signalfdSiginfo.size);
   const result = retry(() => sys.read(fd, info, info.length));
   if (result === -errno.EAGAIN) return undefined;
   check(result, "read");
-  return signalfdSiginfo.get(info, "ssi_signo");
+  return {
+    number: signalfdSiginfo.get(info, "ssi_signo"),
+    isFromKernel: signalfdSiginfo.get(info, "ssi_code") === SI_KERNEL,
+  };
 }
 
 /**

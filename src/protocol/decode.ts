@@ -113,6 +113,7 @@ export function decodeBody(header: Header, body: Uint8Array): Message {
     case "run":
       return decodeRun(reader, passedFdCount(header));
     case "signal":
+      return { type, signal: reader.u32(), toGroup: reader.u32() !== 0 };
     case "stopped":
       return { type, signal: reader.u32() };
     case "stop":

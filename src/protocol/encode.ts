@@ -20,6 +20,10 @@ export function encodeBody(message: Message): Uint8Array<ArrayBuffer> {
     case "run":
       return encodeRun(message);
     case "signal":
+      return new Writer()
+        .u32(message.signal)
+        .u32(message.toGroup ? 1 : 0)
+        .finish();
     case "stopped":
       return new Writer().u32(message.signal).finish();
     case "stop":

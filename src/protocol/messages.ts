@@ -115,6 +115,14 @@ export const runFlags = {
   terminalGuard: 8,
 } as const;
 
+/** A signal for the job. */
+export interface SignalRequest {
+  readonly type: "signal";
+  readonly signal: number;
+  /** For its whole process group, as from a terminal; else for the process the job began with. */
+  readonly toGroup: boolean;
+}
+
 /** Why a request was refused; the client's exit status follows from it. */
 export const refusalCodes = {
   badRequest: 1,
@@ -152,7 +160,7 @@ export interface Exited {
 
 export type Message =
   | RunRequest
-  | { readonly type: "signal"; readonly signal: number }
+  | SignalRequest
   | { readonly type: "ping" }
   | { readonly type: "status" }
   /** `now`: do not wait for the jobs to end. */
