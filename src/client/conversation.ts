@@ -31,9 +31,9 @@ export class Conversation {
       if (outcome !== "again") return; // that it is gone is noticed at the next `receive`
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
-      throw new ClientError(`cannot send to ${this.#who()}: ${error.message}`);
+      throw new ClientError(`cannot send to ${this.who}: ${error.message}`);
     }
-    throw new ClientError(`cannot send to ${this.#who()}: it does not read (is it stopped?)`);
+    throw new ClientError(`cannot send to ${this.who}: it does not read (is it stopped?)`);
   }
 
   /** The next message; waits for it. */
@@ -41,43 +41,49 @@ export class Conversation {
     if (waitReadable(this.#sys, [this.#socket], timeoutMs).length === 0) {
       throw this.silent(timeoutMs);
     }
-    return this.take();
+    const message = this.take();
+    if (message) return message;
+    throw new ClientError(`${this.who} closed the connection without an answer`);
   }
 
-  /** The next message, which is there by now. */
-  take(): Message {
+  /** The next message, which is there by now; undefined: the daemon has closed the connection. */
+  take(): Message | undefined {
     try {
       const received = this.#receiver.receive(this.#socket);
-      if (typeof received === "string") {
-        throw new ClientError(`${this.#who()} closed the connection without an answer`);
-      }
+      if (typeof received === "string") return undefined;
       using owned = received;
       return owned.message;
     } catch (error) {
       if (error instanceof IncompatibleError) throw this.#incompatible(error.major);
       if (!(error instanceof ProtocolError)) throw error;
-      throw new ClientError(`cannot understand ${this.#who()}: ${error.message}`);
+      throw new ClientError(`cannot understand ${this.who}: ${error.message}`);
     }
   }
 
   silent(timeoutMs: number): ClientError {
     return new ClientError(
-      `${this.#who()} has not answered for ${timeoutMs / 1000} s (is it stopped?)`,
+      `${this.who} has not answered for ${timeoutMs / 1000} s (is it stopped?)`,
     );
   }
 
   unexpected({ type }: Message): ClientError {
-    return new ClientError(`cannot understand ${this.#who()}: it answered '${type}'`);
+    return new ClientError(`cannot understand ${this.who}: it answered '${type}'`);
   }
 
   #incompatible(major: number): ClientError {
     return new ClientError(
-      `${this.#who()} speaks protocol ${major} and this client ${protocolMajor}: ` +
+      `${this.who} speaks protocol ${major} and this client ${protocolMajor}: ` +
         `end it and start one of this version (kill ${this.#daemon.pid})`,
     );
   }
 
-  #who(): string {
+  /** 0 when it is in another pid namespace, whose numbers mean nothing here. */
+  get daemonPid(): number {
+    return this.#daemon.pid;
+  }
+
+  /** The daemon, for the user. */
+  get who(): string {
     return `the daemon at ${this.#daemon.socketPath} (pid ${this.#daemon.pid})`;
   }
 }

@@ -7,6 +7,7 @@ import type { Sys } from "../../ffi/sys.ts";
 import { answerTimeoutMs } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
 import { parseWaitStatus } from "../base/wait-status.ts";
+import { signalsWhenGone } from "../domain/disconnection.ts";
 import type { Fd } from "../os/fd.ts";
 import { openNull, replaceFd } from "../os/files.ts";
 import { type Interest, waitFor } from "../os/poll.ts";
@@ -20,7 +21,7 @@ import {
   trySignal,
   unblockSignals,
 } from "../os/signals.ts";
-import type { Exited, Refusal, RefusalCode } from "../protocol/messages.ts";
+import type { Disconnection, Exited, Refusal, RefusalCode } from "../protocol/messages.ts";
 import { type Caller, capture, type JobOptions } from "./capture.ts";
 import type { Daemon } from "./connect.ts";
 import { Conversation } from "./conversation.ts";
@@ -72,7 +73,9 @@ export function runJob(
   handOver(sys, conversation, caller, options, terminal);
   letGo(sys, caller, terminal);
   terminal?.begin();
-  const attendance = new Attendance(sys, { conversation, socket, signals, terminal });
+  const { onDisconnect } = options.policy;
+  const parts = { conversation, socket, signals, terminal, onDisconnect };
+  const attendance = new Attendance(sys, parts);
   const ending = attendance.attend();
   terminal?.finish(attendance.hasExited);
   return ending;
@@ -109,6 +112,7 @@ interface AttendanceParts {
   readonly socket: Fd;
   readonly signals: Fd;
   readonly terminal: ClientTerminal | undefined;
+  readonly onDisconnect: Disconnection;
 }
 
 /** The time between handing a job over and its end. */
@@ -118,16 +122,20 @@ class Attendance {
   readonly #terminal: ClientTerminal | undefined;
   readonly #fromDaemon: Interest;
   readonly #fromOutside: Interest;
-  #isAccepted = false;
+  readonly #onDisconnect: Disconnection;
+  /** 0 until the job has been started. */
+  #jobPid = 0;
   /** The job has ended by itself, not by a signal. */
   hasExited = false;
   /** Signals that ask us to end, and came while the daemon had not answered. */
   #impatience = 0;
 
-  constructor(sys: Sys, { conversation, socket, signals, terminal }: AttendanceParts) {
+  constructor(sys: Sys, parts: AttendanceParts) {
+    const { conversation, socket, signals, terminal } = parts;
     this.#sys = sys;
     this.#conversation = conversation;
     this.#terminal = terminal;
+    this.#onDisconnect = parts.onDisconnect;
     this.#fromDaemon = { fd: socket.raw, for: "reading" };
     this.#fromOutside = { fd: signals.raw, for: "reading" };
   }
@@ -158,9 +166,10 @@ class Attendance {
   /** Takes one message of the daemon's. @returns how the job ended, if it has. */
   #listen(): Ending | undefined {
     const message = this.#conversation.take();
+    if (!message) throw this.#orphaned();
     switch (message.type) {
       case "accepted":
-        this.#isAccepted = true;
+        this.#jobPid = message.pid;
         return undefined;
       case "stopped":
         this.#stop(message.signal);
@@ -173,6 +182,22 @@ class Attendance {
       default:
         throw this.#conversation.unexpected(message);
     }
+  }
+
+  get #isAccepted(): boolean {
+    return this.#jobPid > 0;
+  }
+
+  /** The daemon is gone, and nobody will ever tell how the job ends: it is not to go on unheard. */
+  #orphaned(): ClientError {
+    const { who, daemonPid } = this.#conversation;
+    if (!this.#isAccepted) {
+      return new ClientError(`${who} closed the connection without an answer`);
+    }
+    const signals = daemonPid > 0 ? signalsWhenGone[this.#onDisconnect] : [];
+    for (const signal of signals) trySignal(this.#sys, -this.#jobPid, signal);
+    const fate = signals.length > 0 ? "has been ended" : "goes on alone";
+    return new ClientError(`${who} is gone: the command it ran for us ${fate}`);
   }
 
   /** Takes one signal. @returns an ending when nobody is there to pass it on to. */

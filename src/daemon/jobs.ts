@@ -26,6 +26,7 @@ import type { Connection } from "./connection.ts";
 import type { Image } from "./images.ts";
 import type { Loop } from "./loop.ts";
 import { lost, refusedWith, type Start, type Starters } from "./starters.ts";
+import { GuardedTerminal } from "./terminal.ts";
 
 /** One execution of one context. */
 interface Job {
@@ -37,6 +38,8 @@ interface Job {
   client: Connection | undefined;
   /** When its time is up. */
   timer: Timer | undefined;
+  /** The client's terminal, as long as the client is there to be waited for. */
+  terminal: GuardedTerminal | undefined;
 }
 
 /** What a job is made of, until it is running: the request and its descriptors, owned here. */
@@ -109,6 +112,7 @@ export class Jobs {
       state: newJob(request.wait, request.policy),
       client,
       timer: undefined,
+      terminal: this.#guard(request, fds),
     };
     this.#jobs.set(id, job);
     const passing = isBuiltin(latin1(name)) ? undefined : this.#passingLimits(request);
@@ -126,6 +130,8 @@ export class Jobs {
     const job = this.#jobs.get(id);
     if (!job) return;
     job.client = undefined;
+    job.terminal?.restore();
+    this.#dropTerminal(job);
     this.#tell(id, { kind: "clientGone" });
   }
 
@@ -148,6 +154,17 @@ export class Jobs {
   hasGroups(): boolean {
     this.#signalEnding(0);
     return this.#ending.size > 0;
+  }
+
+  /** The terminal to be put in order if the client cannot. It has to be the daemon's own copy. */
+  #guard({ terminalGuard: guard }: RunRequest, fds: readonly Fd[]): GuardedTerminal | undefined {
+    const terminal = guard && fds[guard.index];
+    return terminal && new GuardedTerminal(this.#loop.sys, terminal.raw, guard);
+  }
+
+  #dropTerminal(job: Job): void {
+    job.terminal?.[Symbol.dispose]();
+    job.terminal = undefined;
   }
 
   #terminateLate(group: number): void {
@@ -280,6 +297,7 @@ export class Jobs {
     if (state.kind === "done") {
       this.#jobs.delete(id);
       job.timer?.cancel();
+      this.#dropTerminal(job);
       if (state.success) this.#done += 1;
       else this.#failed += 1;
     }

@@ -2,7 +2,8 @@
  * The life of a job as a pure state machine: (state, event) → (state, effects).
  * The daemon's shell (daemon/jobs.ts) feeds it events and carries the effects out.
  */
-import type { Disconnection, Exited, JobPolicy, RefusalCode } from "../protocol/messages.ts";
+import type { Exited, JobPolicy, RefusalCode } from "../protocol/messages.ts";
+import { signalsWhenGone } from "./disconnection.ts";
 
 /** Signals a client may send to its job: what a terminal, a supervisor or a user would. */
 const relayable: ReadonlySet<number> = new Set([
@@ -87,18 +88,9 @@ export type JobEffect =
 
 const none: readonly JobEffect[] = [];
 
-const SIGHUP = 1;
 const SIGKILL = 9;
 const SIGTERM = 15;
 const SIGCONT = 18;
-
-/** What a job gets when the client that waited for it is gone; CONT lets a stopped one act. */
-const signalsWhenGone: Readonly<Record<Disconnection, readonly number[]>> = {
-  hangup: [SIGHUP, SIGCONT],
-  continue: [],
-  term: [SIGTERM, SIGCONT],
-  kill: [SIGKILL],
-};
 
 export function isRelayable(signal: number): boolean {
   return relayable.has(signal);
