@@ -71,14 +71,6 @@ describe("warm, in a fork of the image", () => {
   });
 });
 
-describe("without prefork's daemon, called by its name", () => {
-  test.each(cases)("add %j", async (args, expected) => {
-    await using box = new Sandbox();
-    const run = await box.run(["bash", "-c", 'exec -a add pfc "$@"', "bash", ...args]);
-    expect(run).toEqual(ended(expected));
-  });
-});
-
 test("2,000 numbers, and a sum of 200,000 digits", async () => {
   await using box = new Sandbox();
   await box.serveWarm();

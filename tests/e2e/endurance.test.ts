@@ -62,7 +62,7 @@ async function runJob(box: Sandbox, output: Descriptor, n: number): Promise<void
     case 3: // killed by the signal that its client passes on
       send(["sleep", "1000"]);
       expect(await peer.answer()).toMatchObject({ type: wire.accepted });
-      peer.send(frame(wire.signal, Uint8Array.of(15, 0, 0, 0)));
+      peer.send(frame(wire.signal, Uint8Array.of(15, 0, 0, 0, 1, 0, 0, 0)));
       expect(await peer.answer()).toMatchObject({ type: wire.exited, waitStatus: 15 });
       return;
     case 4:

@@ -11,6 +11,7 @@ import {
   Peer,
   refusalCodes,
   runBody,
+  runHead,
   stringFields,
   wire,
 } from "../helpers/seqpacket.ts";
@@ -96,6 +97,7 @@ const env = strings("PATH=/usr/bin:/bin");
 describe("a message that cannot be understood is refused with a reason", () => {
   const random = new Uint8Array(1000).map((_, index) => (index * 7919) % 251);
   const run = runBody(["true"]);
+  const head = runHead();
   const with24 = (header: HeaderFields): Uint8Array => frame(wire.ping, undefined, header);
   const messages: [string, Uint8Array, number?][] = [
     ["one byte", Uint8Array.of(1)],
@@ -105,8 +107,8 @@ describe("a message that cannot be understood is refused with a reason", () => {
     ["the largest datagram that passes", new Uint8Array(150_000)],
     ["a header cut short", frame(wire.ping).slice(0, 23)],
     ["another magic number", with24({ magic: 0x12345678 })],
-    ["an older major version", with24({ major: 0 }), refusalCodes.incompatible],
-    ["a newer major version", with24({ major: 2 }), refusalCodes.incompatible],
+    ["an older major version", with24({ major: 1 }), refusalCodes.incompatible],
+    ["a newer major version", with24({ major: 3 }), refusalCodes.incompatible],
     ["the highest major version", with24({ major: 0xffff }), refusalCodes.incompatible],
     ["a body announced that is not there", with24({ bodySize: 100 })],
     ["a body of 4 GiB announced", with24({ bodySize: 0xffff_ffff })],
@@ -118,7 +120,7 @@ describe("a message that cannot be understood is refused with a reason", () => {
     ["type 0", frame(0)],
     ["a reply instead of a request", frame(wire.accepted, body([1]))],
     ["an image's message", frame(128)],
-    ["a signal without a job", frame(wire.signal, body([15]))],
+    ["a signal without a job", frame(wire.signal, body([15, 1]))],
     ["an empty request to run", frame(wire.run)],
     ["a request to run without its directory", frame(wire.run, run)],
     ["a request cut short", frame(wire.run, run.slice(0, 40))],
@@ -134,34 +136,76 @@ describe("a message that cannot be understood is refused with a reason", () => {
   });
 
   const bodies: [string, Uint8Array][] = [
-    ["no command", body([1, 0o22, 0, 0, "/", ...strings(), ...env])],
-    ["an empty command", body([1, 0o22, 0, 0, "/", ...strings("", "x"), ...env])],
-    ["fewer strings than announced", body([1, 0o22, 0, 0, "/", 5, strings("a", "b")[1], ...env])],
-    ["more strings than announced", body([1, 0o22, 0, 0, "/", 1, strings("a", "b")[1], ...env])],
+    ["no command", body([...head, 0, 0, "/", ...strings(), ...env])],
+    ["an empty command", body([...head, 0, 0, "/", ...strings("", "x"), ...env])],
+    ["fewer strings than announced", body([...head, 0, 0, "/", 5, strings("a", "b")[1], ...env])],
+    ["more strings than announced", body([...head, 0, 0, "/", 1, strings("a", "b")[1], ...env])],
     [
       "4 billion strings announced",
-      body([1, 0o22, 0, 0, "/", 0xffff_ffff, strings("a")[1], ...env]),
+      body([...head, 0, 0, "/", 0xffff_ffff, strings("a")[1], ...env]),
     ],
-    ["a string without its end", body([1, 0o22, 0, 0, "/", 1, "true", ...env])],
-    ["a string of 4 GiB announced", body([1, 0o22, 0, 0, "/", 1, 0xffff_fff0])],
-    ["a path of 4 GiB announced", body([1, 0o22, 0, 0, 0xffff_fff0])],
-    ["a umask that is none", body([1, 0o1777, 0, 0, "/", ...strings("true"), ...env])],
-    ["a directory that did not come", body([1, 0o22, 7, 0, "/", ...strings("true"), ...env])],
+    ["a string without its end", body([...head, 0, 0, "/", 1, "true", ...env])],
+    ["a string of 4 GiB announced", body([...head, 0, 0, "/", 1, 0xffff_fff0])],
+    ["a path of 4 GiB announced", body([...head, 0, 0, 0xffff_fff0])],
+    [
+      "a umask that is none",
+      body([...runHead({ umask: 0o1777 }), 0, 0, "/", ...strings("true"), ...env]),
+    ],
+    ["a directory that did not come", body([...head, 7, 0, "/", ...strings("true"), ...env])],
     [
       "a descriptor that did not come",
-      body([1, 0o22, 0, 1, 5, 9, "/", ...strings("true"), ...env]),
+      body([...head, 0, 1, 5, 9, "/", ...strings("true"), ...env]),
     ],
     [
       "a descriptor given twice",
-      body([1, 0o22, 0, 2, 5, 0, 5, 0, "/", ...strings("true"), ...env]),
+      body([...head, 0, 2, 5, 0, 5, 0, "/", ...strings("true"), ...env]),
     ],
     [
       "a number that is too high",
-      body([1, 0o22, 0, 1, 65_536, 0, "/", ...strings("true"), ...env]),
+      body([...head, 0, 1, 65_536, 0, "/", ...strings("true"), ...env]),
     ],
-    ["the number -1", body([1, 0o22, 0, 1, 0xffff_ffff, 0, "/", ...strings("true"), ...env])],
-    ["254 descriptors", body([1, 0o22, 0, 254, ...new Array<number>(508).fill(0), "/"])],
-    ["4 billion descriptors", body([1, 0o22, 0, 0xffff_ffff])],
+    ["the number -1", body([...head, 0, 1, 0xffff_ffff, 0, "/", ...strings("true"), ...env])],
+    [
+      "a nice value that is none",
+      body([1, 0o22, 40, ...head.slice(3), 0, 0, "/", ...strings("true"), ...env]),
+    ],
+    [
+      "too few limits",
+      body([
+        ...head.slice(0, 7),
+        "0123456789abcdef",
+        0,
+        0,
+        0,
+        0,
+        0,
+        "/",
+        ...strings("true"),
+        ...env,
+      ]),
+    ],
+    [
+      "a time limit of 49 days",
+      body([...head.slice(0, 8), 0xffff_ffff, 0, 0, 0, 0, "/", ...strings("true"), ...env]),
+    ],
+    [
+      "an unknown way to treat it without its client",
+      body([...head.slice(0, 10), 4, 0, 0, "/", ...strings("true"), ...env]),
+    ],
+    [
+      "a controlling terminal that it does not have",
+      body([5, ...head.slice(1), 0, 0, "/", ...strings("true"), ...env]),
+    ],
+    [
+      "a terminal to guard that did not come",
+      body([9, ...head.slice(1), 0, 0, 7, new Uint8Array(36), "", "/", ...strings("true"), ...env]),
+    ],
+    [
+      "settings that are no terminal's",
+      body([9, ...head.slice(1), 0, 0, 0, new Uint8Array(35), "", "/", ...strings("true"), ...env]),
+    ],
+    ["254 descriptors", body([...head, 0, 254, ...new Array<number>(508).fill(0), "/"])],
+    ["4 billion descriptors", body([...head, 0, 0xffff_ffff])],
   ];
   test.each(bodies)("a request to run with %s", async (_, content) => {
     using directory = Descriptor.open("/");
@@ -175,7 +219,7 @@ describe("a message that cannot be understood is refused with a reason", () => {
   test("an incompatible version is named, so that the client can say what to do", async () => {
     using peer = Peer.connect(box.socketPath);
     peer.send(frame(wire.run, new Uint8Array(3), { major: 7 }));
-    expectRefusal(await peer.answer(), refusalCodes.incompatible, /\b7\b.*\b1\b/);
+    expectRefusal(await peer.answer(), refusalCodes.incompatible, /\b7\b.*\b2\b/);
   });
 
   test("fields behind those we know are no reason: a newer client of the same major", async () => {
@@ -337,7 +381,7 @@ describe("a client that says too much", () => {
     peer.send(frame(wire.run, runBody(["sleep", "0.2"]), { fdCount: 1 }), [directory]);
     expect(await peer.answer()).toMatchObject({ type: wire.accepted });
     for (const signal of [0, 9, 19, 11, 64, 65, 0xffff_ffff]) {
-      peer.send(frame(wire.signal, body([signal])));
+      peer.send(frame(wire.signal, body([signal, 1])));
     }
     expect(await peer.answer()).toMatchObject({ type: wire.exited, waitStatus: 0 });
     await expectUnharmed();
@@ -350,7 +394,7 @@ describe("a client that says too much", () => {
     peer.send(frame(wire.run, content, { fdCount: 1 }), [directory]);
     expect(await peer.answer()).toMatchObject({ type: wire.accepted });
     const other = box.pfc("-w", "echo", "served");
-    for (let count = 0; count < 1000; count++) peer.send(frame(wire.signal, body([10])));
+    for (let count = 0; count < 1000; count++) peer.send(frame(wire.signal, body([10, 1])));
     expect(await other).toEqual(ended({ stdout: "served\n" }));
     expect(await peer.answer()).toMatchObject({ type: wire.exited });
     await expectUnharmed();
@@ -422,7 +466,7 @@ describe("a daemon that is none", () => {
     ],
     [
       "answers with another major version",
-      (peer) => void peer.send(frame(wire.pong, undefined, { major: 2 })),
+      (peer) => void peer.send(frame(wire.pong, undefined, { major: 3 })),
       /speaks protocol 2 and this client 1/,
     ],
     [

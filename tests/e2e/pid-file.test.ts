@@ -158,7 +158,11 @@ describe("after kill -9", () => {
   test("the lock is not held by a job or an image that lives on", async () => {
     await using box = new Sandbox();
     const daemon = await box.serveWarm();
-    const client = box.startPfc(["-w", "sh", "-c", "echo $$; exec sleep 1000"]);
+    const client = box.startPfc([
+      "-w",
+      "--on-disconnect=continue",
+      ...["sh", "-c", "echo $$; exec sleep 1000"],
+    ]);
     await until("the job runs", () => client.stdout.includes("\n"));
     daemon.process.kill("SIGKILL");
     await daemon.process.exited;
@@ -176,8 +180,9 @@ describe("after kill -9", () => {
     await until("the job runs", () => client.stdout.includes("\n"));
     daemon.process.kill("SIGKILL");
     expect(await client.exited).toBe(125);
-    expect(client.stderr).toMatch(/^pfc: the daemon [^\n]+\n$/);
-    process.kill(Number(client.stdout), "SIGKILL");
+    expect(client.stderr).toMatch(/^pfc: the daemon [^\n]+ has been ended\n$/);
+    // Nobody will ever hear how it ends, so it does not go on.
+    await until("the job is gone", () => isGone(Number(client.stdout)));
   });
 });
 

@@ -236,7 +236,7 @@ function controlOf(fds: readonly Descriptor[]): Memory | undefined {
 /** The numbers of the wire that a peer outside the project would know. */
 export const wire = {
   magic: 0xf1_64_66_70,
-  major: 1,
+  major: 2,
   headerSize: 24,
   run: 1,
   signal: 2,
@@ -295,6 +295,34 @@ export function stringFields(strings: readonly string[]): [count: number, bytes:
   return [strings.length, utf8.encode(strings.map((text) => `${text}\0`).join(""))];
 }
 
+/** The first fields of a request: flags, what a process hands on, how the job is treated. */
+export function runHead(options: { wait?: boolean; umask?: number } = {}): (number | Uint8Array)[] {
+  const flags = options.wait === false ? 0 : 1;
+  const nice = 20; // plus the nice value
+  const noSignals = [0, 0];
+  const treatment = [0, 0, 0]; // no time limits, and hung up without its client
+  return [
+    flags,
+    options.umask ?? 0o022,
+    nice,
+    ...noSignals,
+    ...noSignals,
+    ownLimits(),
+    ...treatment,
+  ];
+}
+
+/** All resource limits of this process, as the wire has them. */
+function ownLimits(): Uint8Array {
+  const limits = new Uint8Array(16 * 16);
+  const limit = allocate(16);
+  for (let resource = 0; resource < 16; resource++) {
+    check(sys.prlimit(0, resource, null, limit), "prlimit");
+    limits.set(limit, resource * 16);
+  }
+  return limits;
+}
+
 /** The body of a request to run `argv`, whose directory is descriptor 0 of the message. */
 export function runBody(
   argv: readonly string[],
@@ -309,8 +337,7 @@ export function runBody(
 ): Uint8Array {
   const descriptors = options.descriptors ?? [];
   return fields(
-    options.wait === false ? 0 : 1,
-    options.umask ?? 0o022,
+    ...runHead(options),
     options.directoryIndex ?? 0,
     descriptors.length,
     ...descriptors.flat(),
