@@ -34,9 +34,8 @@ const statusOfRefusal: Readonly<Partial<Record<RefusalCode, number>>> = {
   notExecutable: 126,
 };
 
-/** The statuses of timeout(1): the time was up; and then the job had to be killed. */
+/** The status of timeout(1) when the time was up; unless the job had to be killed. */
 const timedOutStatus = 124;
-const killedStatus = 128 + signalNumbers.SIGKILL;
 
 /** How the client itself is to end. */
 export type Ending =
@@ -264,7 +263,7 @@ const stopSignals: ReadonlySet<number> = new Set([
 function endingOf({ waitStatus, timedOut }: Exited): Ending {
   const status = parseWaitStatus(waitStatus);
   const isKilled = status.kind === "signaled" && status.signal === signalNumbers.SIGKILL;
-  if (timedOut) return { kind: "exit", code: isKilled ? killedStatus : timedOutStatus };
+  if (timedOut && !isKilled) return { kind: "exit", code: timedOutStatus };
   if (status.kind === "exited") return { kind: "exit", code: status.code };
   return { kind: "signal", signal: status.signal };
 }

@@ -467,7 +467,7 @@ describe("a daemon that is none", () => {
     [
       "answers with another major version",
       (peer) => void peer.send(frame(wire.pong, undefined, { major: 3 })),
-      /speaks protocol 2 and this client 1/,
+      /speaks protocol 3 and this client 2/,
     ],
     [
       "answers with a request",
