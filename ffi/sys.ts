@@ -74,7 +74,6 @@ const table = {
   inotify_add_watch: ["int", int, mem, int],
   // processes
   getpid: ["plain"],
-  getppid: ["plain"],
   geteuid: ["plain"],
   fork: ["int"],
   _exit: ["plain", int],
@@ -87,6 +86,7 @@ const table = {
   waitid: ["int", int, int, mem, int],
   prctl: ["int", int, long, long, long, long],
   prctl_name: ["int", int, mem],
+  getrlimit: ["plain", int, mem],
   prlimit: ["int", int, int, mem, mem],
   getpriority: ["long", long, long, long],
   setpriority: ["int", int, int, int],

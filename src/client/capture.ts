@@ -7,7 +7,7 @@ import { fromLatin1, type StringList } from "../base/strings.ts";
 import { SystemError } from "../os/errors.ts";
 import { type Fd, type RawFd, standard } from "../os/fd.ts";
 import { openNull, openPlace } from "../os/files.ts";
-import { niceValue } from "../os/process.ts";
+import { niceValue, ProcessStatus } from "../os/process.ts";
 import { inheritedLimits } from "../os/resource-limits.ts";
 import { inheritedIgnored } from "../os/signals.ts";
 import { isTerminal } from "../os/terminal.ts";
@@ -131,13 +131,12 @@ function requireRoom(descriptors: readonly DescriptorMapping[], count: number): 
 }
 
 function captureAttributes(sys: Sys, blockedSignals: Uint8Array): ProcessAttributes {
-  const umask = sys.umask(0o077);
-  sys.umask(umask);
+  const status = new ProcessStatus(sys);
   return {
-    umask,
+    umask: Number.parseInt(status.field("Umask"), 8),
     nice: niceValue(sys),
-    limits: inheritedLimits(sys),
-    ignoredSignals: inheritedIgnored(sys),
+    limits: inheritedLimits(sys, Number(status.field("PPid"))),
+    ignoredSignals: inheritedIgnored(status),
     blockedSignals,
   };
 }

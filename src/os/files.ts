@@ -44,9 +44,21 @@ export interface FileStatus {
   readonly identity: string;
 }
 
+/** A page for what one call is given or gives: most processes of ours live for a few calls only. */
+const page: Memory = allocate(4096);
+
+/** `path` as the kernel takes it, until the next call of this function. */
+function cPath(path: Path): Memory {
+  if (typeof path !== "string") return cString(path);
+  const { read, written } = encoder.encodeInto(path, page);
+  if (read < path.length || written === page.length || path.includes("\0")) return cString(path);
+  page[written] = 0;
+  return page;
+}
+
 /** @throws SystemError ENOENT and the like; see open(2). */
 export function open(sys: Sys, path: Path, flags: number, mode = 0, at = AT_FDCWD): Fd {
-  const result = sys.openat(at, cString(path), flags | O_CLOEXEC, mode);
+  const result = sys.openat(at, cPath(path), flags | O_CLOEXEC, mode);
   return own(sys, result, "open", shown(path));
 }
 
@@ -84,7 +96,7 @@ const kinds: ReadonlyMap<number, FileStatus["kind"]> = new Map([
 
 function readStatus(sys: Sys, at: number, path: Path, flags: number): FileStatus | number {
   const buffer = allocate(statx.size);
-  const result = sys.statx(at, cString(path), flags, STATX_BASIC_STATS, buffer);
+  const result = sys.statx(at, cPath(path), flags, STATX_BASIC_STATS, buffer);
   if (result < 0) return result;
   const mode = statx.get(buffer, "stx_mode");
   const type = mode & S_IFMT;
@@ -99,38 +111,33 @@ function readStatus(sys: Sys, at: number, path: Path, flags: number): FileStatus
 
 /** Whether something has this name. */
 export function exists(sys: Sys, path: string): boolean {
-  // Asked for many names in a row, so they share a buffer.
-  const { read, written } = encoder.encodeInto(path, nameBuffer);
-  if (read < path.length || written === nameBuffer.length) return false; // ENAMETOOLONG
-  nameBuffer[written] = 0;
-  return sys.faccessat(AT_FDCWD, nameBuffer, F_OK, 0) === 0;
+  return sys.faccessat(AT_FDCWD, cPath(path), F_OK, 0) === 0;
 }
-const nameBuffer: Memory = allocate(4096);
 
 /** Whether we could execute `path`, relative to the directory `at`: 0, or the negated errno. */
 export function executeAccess(sys: Sys, at: number, path: Path): number {
-  return sys.faccessat(at, cString(path), X_OK, AT_EACCESS);
+  return sys.faccessat(at, cPath(path), X_OK, AT_EACCESS);
 }
 
 /** Reads to the end, from where the descriptor stands. */
 export function readToEnd(sys: Sys, fd: RawFd): Uint8Array<ArrayBuffer> {
-  let buffer = allocate(16 * 1024);
-  let size = 0;
+  chunk ??= allocate(64 * 1024);
+  let whole = new Uint8Array(new ArrayBuffer(0));
   for (;;) {
-    if (size === buffer.length) {
-      const larger = allocate(buffer.length * 4);
-      larger.set(buffer);
-      buffer = larger;
-    }
-    const room = size === 0 ? buffer : buffer.from(size);
+    const room = chunk;
     const count = check(
       retry(() => sys.read(fd, room, room.length)),
       "read",
     );
-    if (count === 0) return buffer.subarray(0, size);
-    size += count;
+    if (count === 0) return whole;
+    const longer = new Uint8Array(new ArrayBuffer(whole.length + count));
+    longer.set(whole);
+    longer.set(room.subarray(0, count), whole.length);
+    whole = longer;
   }
 }
+/** What one read gives. */
+let chunk: Memory | undefined;
 
 export function readFile(sys: Sys, path: Path): Uint8Array<ArrayBuffer> {
   using file = open(sys, path, O_RDONLY);
@@ -184,12 +191,13 @@ export function makePrivateDirectory(sys: Sys, path: string): void {
   if (result !== -errno.EEXIST) check(result, "mkdir", path);
 }
 
+const target: Memory = allocate(4096);
+
 /** What a descriptor of ours leads to, as /proc tells it; undefined when it is not open. */
 export function descriptorTarget(sys: Sys, number: number): string | undefined {
-  const buffer = allocate(4096);
-  const name = cString(`/proc/self/fd/${number}`);
-  const size = sys.readlinkat(AT_FDCWD, name, buffer, buffer.length);
-  return size < 0 ? undefined : decoder.decode(buffer.subarray(0, size));
+  const name = cPath(`/proc/self/fd/${number}`);
+  const size = sys.readlinkat(AT_FDCWD, name, target, target.length);
+  return size < 0 ? undefined : decoder.decode(target.subarray(0, size));
 }
 
 /** Puts `replacement` where `number` is; the replacement stays open under its own number too. */

@@ -15,11 +15,15 @@ export function inheritedDescriptors(sys: Sys): number[] {
   const numbers: number[] = [];
   using directory = open(sys, "/proc/self/fd", O_DIRECTORY);
   const entries = allocate(4096);
+  const [sizeOffset, nameOffset] = [
+    linuxDirent64.offset("d_reclen"),
+    linuxDirent64.offset("d_name"),
+  ];
   for (;;) {
     const size = check(sys.getdents64(directory.raw, entries, entries.length), "getdents64");
     if (size === 0) break;
-    for (let at = 0; at < size; at += linuxDirent64.get(entries, "d_reclen", at)) {
-      const number = numberAt(entries, at + linuxDirent64.offset("d_name"));
+    for (let at = 0; at < size; at += entries.view.getUint16(at + sizeOffset, true)) {
+      const number = numberAt(entries, at + nameOffset);
       if (number > 2 && number !== directory.raw && isInherited(sys, number)) numbers.push(number);
     }
   }

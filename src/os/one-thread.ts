@@ -4,6 +4,7 @@ import type { Sys } from "../../ffi/sys.ts";
 import { fromLatin1, latin1, type StringList, stringList, strings } from "../base/strings.ts";
 import { check } from "./errors.ts";
 import { readFile } from "./files.ts";
+import { ProcessStatus } from "./process.ts";
 
 /**
  * The settings with which JavaScriptCore runs on exactly one thread, read at start only.
@@ -40,8 +41,7 @@ export function isOneThreadEnvironment(env: StringList): boolean {
 }
 
 export function threadCount(sys: Sys): number {
-  const match = /^Threads:\s*(\d+)$/m.exec(latin1(readFile(sys, "/proc/self/status")));
-  return Number(match?.[1]);
+  return Number(new ProcessStatus(sys).field("Threads"));
 }
 
 /**

@@ -8,7 +8,7 @@ import {
 } from "../../ffi/linux/constants.ts";
 import { allocate, cString } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
-import { type StringList, stringList } from "../base/strings.ts";
+import { latin1, type StringList, stringList } from "../base/strings.ts";
 import { check, SystemError } from "./errors.ts";
 import { readFile } from "./files.ts";
 import { stringPointers } from "./spawn.ts";
@@ -47,6 +47,21 @@ export function becomeSubreaper(sys: Sys): void {
 /** Sets the name that `ps -o comm` and `top` show (15 bytes). See prctl(2). */
 export function setProcessName(sys: Sys, name: string): void {
   check(sys.prctl_name(PR_SET_NAME, cString(name)), "prctl");
+}
+
+/** What /proc/self/status says of this process, as it was when this was made. See proc(5). */
+export class ProcessStatus {
+  readonly #text: string;
+
+  constructor(sys: Sys) {
+    this.#text = latin1(readFile(sys, "/proc/self/status"));
+  }
+
+  /** The text of one line. */
+  field(name: string): string {
+    const start = this.#text.indexOf(`\n${name}:\t`) + name.length + 3;
+    return this.#text.slice(start, this.#text.indexOf("\n", start));
+  }
 }
 
 /** The nice value, -20 to 19. See getpriority(2): the kernel answers 20 - nice. */

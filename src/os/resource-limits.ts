@@ -16,7 +16,9 @@ import { allocate, type Memory } from "../../ffi/memory.ts";
 import { rlimit } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { resourceLimitCount, runtimeFilesMax } from "../base/limits.ts";
-import { check } from "./errors.ts";
+import { latin1 } from "../base/strings.ts";
+import { check, SystemError } from "./errors.ts";
+import { readFile } from "./files.ts";
 
 /** A soft and a hard limit; the number of all ones is "unlimited". */
 interface Limit {
@@ -29,7 +31,7 @@ export function resourceLimits(sys: Sys): Memory {
   const limits = allocate(rlimit.size * resourceLimitCount);
   const limit = allocate(rlimit.size);
   for (let resource = 0; resource < resourceLimitCount; resource++) {
-    check(sys.prlimit(0, resource, null, limit), "prlimit");
+    sys.getrlimit(resource, limit); // which fails for what is no resource, or no memory
     limits.set(limit, resource * rlimit.size);
   }
   return limits;
@@ -41,20 +43,40 @@ export function resourceLimits(sys: Sys): Memory {
  * has the same hard limit has most likely left us its soft one, too. With another hard limit both
  * were set on the way, which `ulimit` and `setrlimit` mostly do to the same value.
  */
-export function inheritedLimits(sys: Sys): Memory {
+export function inheritedLimits(sys: Sys, parentPid: number): Memory {
   const limits = resourceLimits(sys);
   const { soft, hard } = limitAt(limits, RLIMIT_NOFILE);
   const raised = min(hard, BigInt(runtimeFilesMax));
   if (soft !== raised) return limits; // it was higher: Bun has left it alone
-  const parent = allocate(rlimit.size);
-  const pid = sys.getppid();
-  const isKnown = pid > 0 && sys.prlimit(pid, RLIMIT_NOFILE, null, parent) === 0;
-  if (!isKnown) setSoft(limits, RLIMIT_NOFILE, min(hard, usualFiles));
-  else if (limitAt(parent, 0).hard === hard) {
-    setSoft(limits, RLIMIT_NOFILE, min(hard, limitAt(parent, 0).soft));
-  }
+  const parent = openFilesOf(sys, parentPid);
+  if (!parent) setSoft(limits, RLIMIT_NOFILE, min(hard, usualFiles));
+  else if (parent.hard === hard) setSoft(limits, RLIMIT_NOFILE, min(hard, parent.soft));
   return limits;
 }
+
+/**
+ * A process's limits on open files, or undefined when there is no such process. From /proc, where
+ * also those of another user's process can be read.
+ */
+function openFilesOf(sys: Sys, pid: number): Limit | undefined {
+  if (pid === 0) return undefined; // a parent in another pid namespace
+  let text: string;
+  try {
+    text = latin1(readFile(sys, `/proc/${pid}/limits`));
+  } catch (error) {
+    if (error instanceof SystemError) return undefined;
+    throw error;
+  }
+  const name = "Max open files";
+  const start = text.indexOf(name) + name.length;
+  const [soft, hard] = text.slice(start, text.indexOf("files", start)).trim().split(/ +/);
+  return soft && hard ? { soft: numberOf(soft), hard: numberOf(hard) } : undefined;
+}
+
+function numberOf(text: string): bigint {
+  return text === "unlimited" ? unlimited : BigInt(text);
+}
+const unlimited = 0xffff_ffff_ffff_ffffn;
 
 /** What nearly every system gives to its processes. */
 const usualFiles = 1024n;

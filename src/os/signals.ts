@@ -14,10 +14,9 @@ import { allocate, type Memory } from "../../ffi/memory.ts";
 import { sigaction, signalfdSiginfo, sigsetSize } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { signalMaskSize } from "../base/limits.ts";
-import { latin1 } from "../base/strings.ts";
 import { check, retry } from "./errors.ts";
 import { type Fd, own, type RawFd } from "./fd.ts";
-import { readFile } from "./files.ts";
+import type { ProcessStatus } from "./process.ts";
 
 /** Signal numbers of Linux on x86-64 and arm64. */
 // biome-ignore format: a table
@@ -112,14 +111,13 @@ function setAction(sys: Sys, number: number, handler: number): void {
  * The signals this process was started to ignore. Bun ignores SIGPIPE and SIGXFSZ whatever they
  * were, so those are left out; where it handles a fault itself, an ignored one does not show.
  */
-export function inheritedIgnored(sys: Sys): Uint8Array {
-  const status = latin1(readFile(sys, "/proc/self/status"));
-  const start = status.indexOf("SigIgn:\t") + "SigIgn:\t".length;
+export function inheritedIgnored(status: ProcessStatus): Uint8Array {
+  const digits = status.field("SigIgn");
   const mask = new Uint8Array(new ArrayBuffer(signalMaskSize));
   for (let index = 0; index < signalMaskSize; index++) {
     // Sixteen digits, the highest signals first.
-    const at = start + 2 * (signalMaskSize - 1 - index);
-    mask[index] = Number.parseInt(status.slice(at, at + 2), 16);
+    const at = 2 * (signalMaskSize - 1 - index);
+    mask[index] = Number.parseInt(digits.slice(at, at + 2), 16);
   }
   for (const number of [signalNumbers.SIGPIPE, signalNumbers.SIGXFSZ]) {
     mask[(number - 1) >> 3] = (mask[(number - 1) >> 3] ?? 0) & ~(1 << ((number - 1) & 7));

@@ -61,12 +61,16 @@ function withAddress<Result>(
   return use(...addressOf(short));
 }
 
+/** Valid until the next call: a client tries several places in a row. */
 function addressOf(path: Uint8Array): [Memory, number] {
-  const address = allocate(sockaddrUn.size);
+  address ??= allocate(sockaddrUn.size);
   sockaddrUn.set(address, "sun_family", AF_UNIX);
-  address.set(path, sockaddrUn.offset("sun_path"));
-  return [address, sockaddrUn.offset("sun_path") + path.length + 1];
+  const start = sockaddrUn.offset("sun_path");
+  address.set(path, start);
+  address[start + path.length] = 0;
+  return [address, start + path.length + 1];
 }
+let address: Memory | undefined;
 
 /** A non-blocking listening socket named `path`, which must not exist. Mode 0600 from birth. */
 export function listenAt(sys: Sys, path: string): Fd {
