@@ -4,11 +4,11 @@
 // biome-ignore format: a table
 export const errno = {
   EPERM: 1, ENOENT: 2, ESRCH: 3, EINTR: 4, EIO: 5, ENXIO: 6, E2BIG: 7, ENOEXEC: 8, EBADF: 9,
-  ECHILD: 10, EAGAIN: 11, ENOMEM: 12, EACCES: 13, EFAULT: 14, EBUSY: 16, EEXIST: 17, EXDEV: 18,
+  ECHILD: 10, EAGAIN: 11, ENOMEM: 12, EACCES: 13, EFAULT: 14, EBUSY: 16, EEXIST: 17, EXDEV: 18, ENODEV: 19,
   ENOTDIR: 20, EISDIR: 21, EINVAL: 22, ENFILE: 23, EMFILE: 24, ETXTBSY: 26, EFBIG: 27,
   ENOSPC: 28, ESPIPE: 29, EROFS: 30, EPIPE: 32, ENAMETOOLONG: 36, ENOSYS: 38, ELOOP: 40,
   EPROTO: 71, ENOTSOCK: 88, EMSGSIZE: 90, EPROTOTYPE: 91, EOPNOTSUPP: 95, EADDRINUSE: 98,
-  ECONNRESET: 104, ENOTCONN: 107, ETOOMANYREFS: 109, ETIMEDOUT: 110, ECONNREFUSED: 111,
+  ECONNRESET: 104, ENOTCONN: 107, ETOOMANYREFS: 109, ETIMEDOUT: 110, ECONNREFUSED: 111, ESTALE: 116,
 } as const;
 
 export type ErrnoName = keyof typeof errno;
@@ -31,6 +31,7 @@ const texts: Readonly<Record<ErrnoName, string>> = {
   EBUSY: "device or resource busy",
   EEXIST: "file exists",
   EXDEV: "crosses file systems",
+  ENODEV: "no such device",
   ENOTDIR: "not a directory",
   EISDIR: "is a directory",
   EINVAL: "invalid argument",
@@ -56,6 +57,7 @@ const texts: Readonly<Record<ErrnoName, string>> = {
   ETOOMANYREFS: "too many descriptors in flight",
   ETIMEDOUT: "timed out",
   ECONNREFUSED: "connection refused",
+  ESTALE: "stale file handle",
 };
 
 function nameOf(number: number): ErrnoName | undefined {

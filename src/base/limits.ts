@@ -10,6 +10,9 @@ export const kernelFdsMax = 253;
 /** Bytes of a path in sockaddr_un, without the NUL. A longer one goes through /proc/self/fd. */
 export const socketPathBytesMax = 107;
 
+/** NAME_MAX: bytes of a file's name. */
+export const fileNameBytesMax = 255;
+
 /** RLIM_NLIMITS: resources with a limit. See getrlimit(2). */
 export const resourceLimitCount = 16;
 

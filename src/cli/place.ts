@@ -51,12 +51,14 @@ export function discoveryRequest(
   options: { socket?: string | undefined; mode?: string | undefined; project?: string | undefined },
   variable: Variables,
 ): DiscoveryRequest {
-  const { socket, mode, project } = options;
+  const { mode } = options;
+  // A forced mode is about the places of that mode, whatever the environment names.
+  const socket = options.socket ?? (mode === undefined ? variable("PFD_SOCKET") : undefined);
+  const looksForProject = socket === undefined && (mode === undefined || mode === "project");
   return {
-    // A forced mode is about the places of that mode, whatever the environment names.
-    socket: socket ?? (mode === undefined ? variable("PFD_SOCKET") : undefined),
+    socket,
     mode: mode as Mode | undefined, // checked against the option's table
-    project: project ?? variable("PFD_PROJECT"),
+    project: options.project ?? (looksForProject ? variable("PFD_PROJECT") : undefined),
   };
 }
 

@@ -88,12 +88,14 @@ export function capture(
   for (const { own, number } of options.descriptors) sources.set(number, own as RawFd);
   const descriptors: DescriptorMapping[] = [];
   for (const [number, fd] of sources) descriptors.push({ number, index: attach(fd) });
-  const terminalGuard = guarded && {
-    index: attach(guarded.terminal),
-    settings: guarded.settings,
-    expected: guarded.expected,
-  };
   requireRoom(descriptors, fds.length - 1);
+  // What the job is to have comes first.
+  const terminalGuard = guarded &&
+    fds.length <= jobFdsMax && {
+      index: attach(guarded.terminal),
+      settings: guarded.settings,
+      expected: guarded.expected,
+    };
   const shown = options.directory ?? caller.workingDirectory ?? "(deleted)";
   const request: RunRequest = {
     type: "run",
@@ -101,7 +103,7 @@ export function capture(
     attributes: captureAttributes(sys, caller.blockedSignals),
     policy: options.policy,
     controllingTerminal: controlling !== undefined,
-    terminalGuard,
+    terminalGuard: terminalGuard || undefined,
     directoryIndex: 0,
     directoryPath:
       options.directory === undefined ? new TextEncoder().encode(shown) : fromLatin1(shown),

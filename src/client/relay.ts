@@ -13,7 +13,7 @@ import { Scope } from "../base/scope.ts";
 import { check, retry } from "../os/errors.ts";
 import { duplicate, type Fd, type RawFd, standard } from "../os/fd.ts";
 import { type Interest, waitFor } from "../os/poll.ts";
-import { blockSignals, signalNumbers, unblockSignals } from "../os/signals.ts";
+import { blockSignals, signalNumbers, trySignal, unblockSignals } from "../os/signals.ts";
 import {
   copyWindowSize,
   endOfInput,
@@ -24,14 +24,26 @@ import {
   trySetTerminal,
 } from "../os/terminal.ts";
 import type { JobTerminals } from "./capture.ts";
-import type { ClientTerminal } from "./terminal.ts";
+import { type ClientTerminal, isInForeground } from "./terminal.ts";
 
 /** Bytes carried at once: as much as a pipe takes whole when it says that there is room. */
 const chunkSize = 4096;
 
 /** A new pseudo-terminal for the job. @throws SystemError when there are no more of them. */
 export function openRelay(sys: Sys): ClientTerminal {
+  awaitForeground(sys);
   return new Relay(sys, openPseudoTerminal(sys), terminalSettings(sys, standard.input));
+}
+
+/**
+ * In the background this stops us, as it stops all who would change a terminal from there, until
+ * somebody continues us. Where no shell could do that, the kernel lets us go on.
+ */
+function awaitForeground(sys: Sys): void {
+  if (isInForeground(sys)) return;
+  unblockSignals(sys, [signalNumbers.SIGTTOU]);
+  trySignal(sys, sys.getpid(), signalNumbers.SIGTTOU);
+  blockSignals(sys, ["SIGTTOU"]);
 }
 
 class Relay implements ClientTerminal {
@@ -77,10 +89,9 @@ class Relay implements ClientTerminal {
 
   begin(): void {
     if (!this.#outer) return;
-    // In the background this stops us, as it does everybody, until we are in the foreground.
-    unblockSignals(this.#sys, [signalNumbers.SIGTTOU]);
+    awaitForeground(this.#sys);
+    if (!isInForeground(this.#sys)) return;
     trySetTerminal(this.#sys, this.#outer.terminal.raw, this.#outer.raw);
-    blockSignals(this.#sys, ["SIGTTOU"]);
   }
 
   get interests(): readonly Interest[] {
@@ -118,7 +129,8 @@ class Relay implements ClientTerminal {
   }
 
   #restore(): void {
-    if (this.#outer) trySetTerminal(this.#sys, this.#outer.terminal.raw, this.#outer.settings);
+    if (!this.#outer || !isInForeground(this.#sys)) return;
+    trySetTerminal(this.#sys, this.#outer.terminal.raw, this.#outer.settings);
   }
 }
 

@@ -273,10 +273,7 @@ export function endAs(sys: Sys, ending: Ending): never {
   if (ending.kind === "exit") exitNow(sys, ending.code);
   const { signal } = ending;
   disableCoreFile(sys); // the job has left one, if any
-  if (signal !== signalNumbers.SIGKILL && signal !== signalNumbers.SIGSTOP) {
-    resetSignal(sys, signal);
-    unblockSignals(sys, [signal]);
-  }
+  resetSignal(sys, signal);
   trySignal(sys, sys.getpid(), signal);
   exitNow(sys, 128 + signal); // a signal whose default is not to end the process
 }

@@ -7,6 +7,7 @@ import type { Memory } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { duplicate, type Fd, type RawFd } from "../os/fd.ts";
 import type { Interest } from "../os/poll.ts";
+import { standingOf } from "../os/process.ts";
 import { isTerminal, terminalSettings, trySetTerminal } from "../os/terminal.ts";
 import type { JobTerminals } from "./capture.ts";
 
@@ -34,43 +35,65 @@ export interface ClientTerminal extends Disposable {
 export function findTerminal(sys: Sys, closed: ReadonlySet<number>): ClientTerminal | undefined {
   for (const number of [0, 1, 2]) {
     if (closed.has(number) || !isTerminal(sys, number)) continue;
-    const settings = terminalSettings(sys, number as RawFd);
-    if (settings) return new SharedTerminal(sys, duplicate(sys, number as RawFd), settings);
+    return new SharedTerminal(sys, duplicate(sys, number as RawFd));
   }
   return undefined;
+}
+
+/**
+ * Whether the terminal is ours to change: who is in the background would change it under the shell's
+ * line editor. A terminal that is not the controlling one has no foreground.
+ */
+export function isInForeground(sys: Sys): boolean {
+  const standing = standingOf(sys, sys.getpid());
+  return !standing || standing.foreground < 0 || standing.foreground === standing.group;
 }
 
 /** The caller's own terminal. A job that ends by itself may have changed it on purpose, as stty does. */
 class SharedTerminal implements ClientTerminal {
   readonly isRelayed = false;
   readonly interests: readonly Interest[] = [];
-  readonly forJob: JobTerminals;
   readonly #sys: Sys;
   readonly #terminal: Fd;
-  readonly #settings: Memory;
+  /** What it had when we first had the use of it; in the background we have not. */
+  #settings: Memory | undefined;
   #isSettled = false;
 
   /** Consumes `terminal`. */
-  constructor(sys: Sys, terminal: Fd, settings: Memory) {
+  constructor(sys: Sys, terminal: Fd) {
     this.#sys = sys;
     this.#terminal = terminal;
-    this.#settings = settings;
-    const expected = new Uint8Array(0);
-    this.forJob = { guarded: { terminal: terminal.raw, settings, expected } };
+    this.#remember();
+  }
+
+  get forJob(): JobTerminals {
+    const settings = this.#settings;
+    if (!settings) return {};
+    return { guarded: { terminal: this.#terminal.raw, settings, expected: new Uint8Array(0) } };
   }
 
   begin(): void {}
   act(): void {}
   resize(): void {}
   suspend(): void {}
-  resume(): void {}
+
+  resume(): void {
+    this.#remember();
+  }
 
   finish(hasExited: boolean): void {
     this.#isSettled = hasExited;
   }
 
   [Symbol.dispose](): void {
-    if (!this.#isSettled) trySetTerminal(this.#sys, this.#terminal.raw, this.#settings);
+    if (!this.#isSettled && this.#settings && isInForeground(this.#sys)) {
+      trySetTerminal(this.#sys, this.#terminal.raw, this.#settings);
+    }
     this.#terminal[Symbol.dispose]();
+  }
+
+  #remember(): void {
+    if (this.#settings || !isInForeground(this.#sys)) return;
+    this.#settings = terminalSettings(this.#sys, this.#terminal.raw);
   }
 }

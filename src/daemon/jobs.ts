@@ -112,7 +112,7 @@ export class Jobs {
       state: newJob(request.wait, request.policy),
       client,
       timer: undefined,
-      terminal: this.#guard(request, fds),
+      terminal: this.#guard(client, request, fds),
     };
     this.#jobs.set(id, job);
     const passing = isBuiltin(latin1(name)) ? undefined : this.#passingLimits(request);
@@ -157,9 +157,13 @@ export class Jobs {
   }
 
   /** The terminal to be put in order if the client cannot. It has to be the daemon's own copy. */
-  #guard({ terminalGuard: guard }: RunRequest, fds: readonly Fd[]): GuardedTerminal | undefined {
+  #guard(
+    { peer }: Connection,
+    { terminalGuard: guard }: RunRequest,
+    fds: readonly Fd[],
+  ): GuardedTerminal | undefined {
     const terminal = guard && fds[guard.index];
-    return terminal && new GuardedTerminal(this.#loop.sys, terminal.raw, guard);
+    return terminal && new GuardedTerminal(this.#loop.sys, terminal.raw, { guard, pid: peer.pid });
   }
 
   #dropTerminal(job: Job): void {
@@ -260,12 +264,11 @@ export class Jobs {
       descriptors.set(number, (fds[index] as Fd).raw); // the decoder checked the index
     }
     const { umask, blockedSignals } = request.attributes;
-    const program = { env: request.env, descriptors, directory, umask, blockedSignals };
     const limits = { own: this.#ownLimits, passing: passing.limits };
-    const start: StartFile = (path, argv) =>
-      withSoftLimits(sys, limits, passing.differing, () =>
-        trySpawn(sys, { ...program, path, argv }),
-      );
+    const around = (spawn: () => number): number =>
+      withSoftLimits(sys, limits, passing.differing, spawn);
+    const program = { env: request.env, descriptors, directory, umask, blockedSignals, around };
+    const start: StartFile = (path, argv) => trySpawn(sys, { ...program, path, argv });
     return startProgram(sys, request, start, directory);
   }
 

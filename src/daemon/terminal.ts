@@ -1,6 +1,7 @@
 /** The terminal of a client that cannot put it in order itself any more: it was killed. */
 import type { Sys } from "../../ffi/sys.ts";
 import { duplicate, type Fd, type RawFd } from "../os/fd.ts";
+import { type Standing, standingOf } from "../os/process.ts";
 import { terminalSettings, trySetTerminal } from "../os/terminal.ts";
 import type { TerminalGuard } from "../protocol/messages.ts";
 
@@ -8,22 +9,36 @@ export class GuardedTerminal implements Disposable {
   readonly #sys: Sys;
   readonly #terminal: Fd;
   readonly #guard: TerminalGuard;
+  readonly #client: Standing | undefined;
 
-  /** Borrows `terminal`, and keeps a copy of it. @throws SystemError */
-  constructor(sys: Sys, terminal: RawFd, guard: TerminalGuard) {
+  /** Borrows `terminal`, and keeps a copy of it; `pid` is the client's. @throws SystemError */
+  constructor(sys: Sys, terminal: RawFd, { guard, pid }: { guard: TerminalGuard; pid: number }) {
     this.#sys = sys;
     this.#terminal = duplicate(sys, terminal);
     this.#guard = guard;
+    this.#client = standingOf(sys, pid);
   }
 
   /** Gives it the settings it had, unless somebody has changed those that were expected. */
   restore(): void {
+    if (this.#isTaken()) return;
     const { settings, expected } = this.#guard;
     if (expected.length > 0) {
       const current = terminalSettings(this.#sys, this.#terminal.raw);
       if (!current || Buffer.compare(current, expected) !== 0) return;
     }
     trySetTerminal(this.#sys, this.#terminal.raw, settings);
+  }
+
+  /**
+   * Whether another process group is in the foreground by now: a shell with job control, which puts
+   * its terminal in order itself, and must not have it changed under its line editor.
+   */
+  #isTaken(): boolean {
+    const client = this.#client;
+    if (!client || client.foreground <= 0) return false;
+    const leader = standingOf(this.#sys, client.session);
+    return leader !== undefined && leader.foreground !== client.group;
   }
 
   [Symbol.dispose](): void {

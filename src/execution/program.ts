@@ -6,6 +6,7 @@
 import { errno, errnoText } from "../../ffi/errno.ts";
 import { AT_FDCWD } from "../../ffi/linux/constants.ts";
 import type { Sys } from "../../ffi/sys.ts";
+import { fileNameBytesMax } from "../base/limits.ts";
 import {
   environmentValue,
   firstString,
@@ -55,8 +56,11 @@ export function startProgram(
   for (const path of candidates) {
     const result = tryFile(sys, directory, path, argv, start);
     if (result >= 0) return result;
-    failure = worse(failure, -result);
-    if (!continuesSearch.has(-result)) break;
+    failure = isPath(firstString(argv)) ? -result : worse(failure, -result);
+    if (!absent.has(-result) && result !== -errno.EACCES) break; // as in execvp(3)
+  }
+  if (failure === errno.ENOENT && firstString(argv).length > fileNameBytesMax) {
+    failure = errno.ENAMETOOLONG;
   }
   if (failure === errno.EACCES && executeAccess(sys, directory, ".") === -errno.EACCES) {
     return directoryRefused(request, failure);
@@ -97,12 +101,19 @@ const systemTrouble: ReadonlySet<number> = new Set([
   errno.EBADF,
 ]);
 
-/** After these the search in PATH goes on, as in execvp(3). */
-const continuesSearch: ReadonlySet<number> = new Set([errno.ENOENT, errno.ENOTDIR, errno.EACCES]);
+/** Nothing can be there: the search in PATH goes on. An element that is too long is none. */
+const absent: ReadonlySet<number> = new Set([
+  errno.ENOENT,
+  errno.ENOTDIR,
+  errno.ENAMETOOLONG,
+  errno.ENODEV,
+  errno.ESTALE,
+  errno.ETIMEDOUT,
+]);
 
 /** Of all the reasons along PATH, the one to tell: that something was there but not for us. */
 function worse(before: number, now: number): number {
-  return now === errno.ENOENT || now === errno.ENOTDIR ? before : now;
+  return absent.has(now) ? before : now;
 }
 
 function shellArguments(path: Path, argv: StringList): StringList {

@@ -9,6 +9,7 @@ import {
   F_SEAL_WRITE,
   MFD_ALLOW_SEALING,
   MFD_CLOEXEC,
+  RLIMIT_FSIZE,
 } from "../../ffi/linux/constants.ts";
 import { allocate, cString } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
@@ -16,6 +17,7 @@ import { Scope } from "../base/scope.ts";
 import { check, retry } from "./errors.ts";
 import { type Fd, own, type RawFd } from "./fd.ts";
 import { writeAll } from "./files.ts";
+import { withoutSoftLimit } from "./resource-limits.ts";
 
 const sealed = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 
@@ -24,7 +26,8 @@ export function createSealed(sys: Sys, bytes: Uint8Array): Fd {
   using owned = new Scope();
   const result = sys.memfd_create(cString("prefork-body"), MFD_CLOEXEC | MFD_ALLOW_SEALING);
   const file = owned.use(own(sys, result, "memfd_create"));
-  writeAll(sys, file.raw, bytes);
+  // A memory file is a file: the limit on file size, which may be the job's, binds it.
+  withoutSoftLimit(sys, RLIMIT_FSIZE, () => writeAll(sys, file.raw, bytes));
   check(sys.fcntl(file.raw, F_ADD_SEALS, sealed), "fcntl");
   owned.move();
   return file;

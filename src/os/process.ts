@@ -64,6 +64,28 @@ export class ProcessStatus {
   }
 }
 
+/** Where a process stands among those of its terminal. */
+export interface Standing {
+  readonly group: number;
+  readonly session: number;
+  /** The process group in the foreground of its controlling terminal; -1 when it has none. */
+  readonly foreground: number;
+}
+
+/** That of any process; undefined when there is none of this number. See proc(5), stat. */
+export function standingOf(sys: Sys, pid: number): Standing | undefined {
+  let text: string;
+  try {
+    text = latin1(readFile(sys, `/proc/${pid}/stat`));
+  } catch (error) {
+    if (error instanceof SystemError) return undefined;
+    throw error;
+  }
+  // Behind the name, which may hold anything: state, parent, group, session, terminal, foreground.
+  const [, , group, session, , foreground] = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  return { group: Number(group), session: Number(session), foreground: Number(foreground) };
+}
+
 /** The nice value, -20 to 19. See getpriority(2): the kernel answers 20 - nice. */
 export function niceValue(sys: Sys): number {
   return 20 - check(sys.getpriority(SYS_getpriority, PRIO_PROCESS, 0), "getpriority");

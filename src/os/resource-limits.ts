@@ -12,7 +12,7 @@ import {
   RLIMIT_NPROC,
   RLIMIT_STACK,
 } from "../../ffi/linux/constants.ts";
-import { allocate, type Memory } from "../../ffi/memory.ts";
+import { allocate, copyOf, type Memory } from "../../ffi/memory.ts";
 import { rlimit } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { resourceLimitCount, runtimeFilesMax } from "../base/limits.ts";
@@ -149,6 +149,20 @@ export function passingDifferences(own: Memory, wanted: Memory): number[] | unde
 /** Limits that act on what a process does while it starts another. */
 const binding: ReadonlySet<number> = new Set([RLIMIT_CPU, RLIMIT_DATA, RLIMIT_AS, RLIMIT_NPROC]);
 const smallestStack = 1024n * 1024n;
+
+/** Calls `use` while the soft limit of a resource is as high as the hard one. */
+export function withoutSoftLimit(sys: Sys, resource: number, use: () => void): void {
+  const own = allocate(rlimit.size);
+  check(sys.prlimit(0, resource, null, own), "prlimit");
+  const raised = copyOf(own);
+  setSoft(raised, 0, limitAt(own, 0).hard);
+  check(sys.prlimit(0, resource, raised, null), "prlimit");
+  try {
+    use();
+  } finally {
+    sys.prlimit(0, resource, own, null); // cannot fail: the hard limit has not been touched
+  }
+}
 
 /** The highest descriptor number, and one, that a process with these limits can be given. */
 export function descriptorsMax(limits: Memory): number {

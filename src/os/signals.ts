@@ -77,25 +77,22 @@ export function unblockSignals(sys: Sys, signals: readonly (SignalName | number)
   check(sys.sigprocmask(SIG_UNBLOCK, signalSet(signals), null), "sigprocmask");
 }
 
-/** Gives one signal its default action. SIGKILL and SIGSTOP always have it: EINVAL. */
+/** Gives one signal its default action, and lets it come. */
 export function resetSignal(sys: Sys, number: number): void {
+  if (fixed.has(number)) return; // it always has it
   setAction(sys, number, SIG_DFL);
+  unblockSignals(sys, [number]);
 }
 
 /** Ignores the signals of a mask, and what runs after exec(2) does so, too. */
 export function ignoreSignals(sys: Sys, mask: Uint8Array): void {
   for (let number = 1; number <= signalMax; number++) {
-    if (isInMask(mask, number) && !neverIgnored.has(number)) setAction(sys, number, SIG_IGN);
+    if (isInMask(mask, number) && !fixed.has(number)) setAction(sys, number, SIG_IGN);
   }
 }
 
 /** The kernel keeps the first two as they are; libc needs the others for itself. */
-const neverIgnored: ReadonlySet<number> = new Set([
-  signalNumbers.SIGKILL,
-  signalNumbers.SIGSTOP,
-  32,
-  33,
-]);
+const fixed: ReadonlySet<number> = new Set([signalNumbers.SIGKILL, signalNumbers.SIGSTOP, 32, 33]);
 
 export function isInMask(mask: Uint8Array, number: number): boolean {
   return ((mask[(number - 1) >> 3] ?? 0) & (1 << ((number - 1) & 7))) !== 0;

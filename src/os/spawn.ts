@@ -36,6 +36,11 @@ export interface Program {
   readonly umask?: number;
   /** The signals it has blocked; none when left out. */
   readonly blockedSignals?: Uint8Array;
+  /**
+   * Calls `spawn`, once, at the moment at which we are to be what the child inherits (soft limits).
+   * All else has been done by then: what we open ourselves is not bound by it.
+   */
+  readonly around?: (spawn: () => number) => number;
   /** Stays in our process group instead of leading one of its own. */
   readonly joinsGroup?: boolean;
 }
@@ -69,15 +74,11 @@ export function trySpawn(sys: Sys, program: Program): number {
   });
   setAttributes(sys, attributes, program);
   const pid = allocate(4);
+  const path = cString(program.path);
+  const [argv, env] = [stringPointers(program.argv), stringPointers(program.env)];
+  const spawn = (): number => sys.posix_spawn(pid, path, actions, attributes, argv, env);
   const before = program.umask === undefined ? undefined : sys.umask(program.umask);
-  const result = sys.posix_spawn(
-    pid,
-    cString(program.path),
-    actions,
-    attributes,
-    stringPointers(program.argv),
-    stringPointers(program.env),
-  );
+  const result = program.around ? program.around(spawn) : spawn();
   if (before !== undefined) sys.umask(before);
   return result < 0 ? result : pid.view.getInt32(0, true);
 }
