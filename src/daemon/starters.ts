@@ -64,8 +64,10 @@ export class Starters implements Disposable {
     using owned = new Scope();
     owned.use(socket);
     const starter = new Starter(this.#loop, { pid, socket, events, assigned: this.#assigned });
-    if (!this.#children.watch(pid, starter.childEvents)) return undefined;
     this.#loop.poller.add(socket.raw, () => starter.receive());
+    owned.defer(() => this.#loop.poller.remove(socket.raw));
+    // Last: from here on its end is told to the starter, whose socket must not have been closed.
+    if (!this.#children.watch(pid, starter.childEvents)) return undefined;
     owned.move();
     return starter;
   }
