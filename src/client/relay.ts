@@ -70,8 +70,7 @@ class Relay implements ClientTerminal {
       this.#outer = { terminal, settings, raw: rawSettings(settings) };
     }
     this.resize();
-    const inner = terminalSettings(sys, slave.raw);
-    const atEnd = inner ? copyOf(Uint8Array.of(endOfInput(inner))) : undefined;
+    const atEnd = copyOf(Uint8Array.of(endOfInput(terminalSettings(sys, slave.raw))));
     this.#toJob = new Pump(sys, standard.input, master.raw, atEnd);
     this.#fromJob = new Pump(sys, master.raw, standard.output, undefined);
     this.forJob = {

@@ -78,9 +78,9 @@ export function rawSettings(settings: Memory): Memory {
   return raw;
 }
 
-/** The character that ends the input of a terminal with these settings; usually control-D. */
-export function endOfInput(settings: Memory): number {
-  return settings[termios.offset("c_cc") + VEOF] ?? 4;
+/** The character that ends the input of a terminal; control-D where its settings are not known. */
+export function endOfInput(settings: Memory | undefined): number {
+  return settings?.[termios.offset("c_cc") + VEOF] ?? 4;
 }
 
 /** Makes `to` as large as `from`; nothing happens when one of them is no terminal. */
