@@ -20,7 +20,8 @@ const options: Options = {
 
 interface Row {
   words: string[];
-  flags?: string[];
+  /** How often each was given. */
+  flags?: Record<string, number>;
   values?: Record<string, string[]>;
   count: number;
 }
@@ -33,13 +34,15 @@ test.each<Row>([
   { words: ["--"], count: 1 },
   { words: ["--", "-w"], count: 1 },
   { words: ["--", "--"], count: 1 },
-  { words: ["-w", "--", "--", "-w"], flags: ["wait"], count: 2 },
-  { words: ["-w", "ls", "-C"], flags: ["wait"], count: 1 },
-  { words: ["-w", "-", "-C"], flags: ["wait"], count: 1 },
-  { words: ["--wait", "--json", "x"], flags: ["wait", "json"], count: 2 },
-  { words: ["--no-stdin", "x"], flags: ["no-stdin"], count: 1 },
-  { words: ["-wCn", "x"], flags: ["wait", "create", "no-stdin"], count: 1 },
-  { words: ["-ww", "-w"], flags: ["wait"], count: 2 },
+  { words: ["-w", "--", "--", "-w"], flags: { wait: 1 }, count: 2 },
+  { words: ["-w", "ls", "-C"], flags: { wait: 1 }, count: 1 },
+  { words: ["-w", "-", "-C"], flags: { wait: 1 }, count: 1 },
+  { words: ["--wait", "--json", "x"], flags: { wait: 1, json: 1 }, count: 2 },
+  { words: ["--no-stdin", "x"], flags: { "no-stdin": 1 }, count: 1 },
+  { words: ["-wCn", "x"], flags: { wait: 1, create: 1, "no-stdin": 1 }, count: 1 },
+  { words: ["-ww", "-w"], flags: { wait: 3 }, count: 2 },
+  { words: ["-w", "--wait", "x", "-w"], flags: { wait: 2 }, count: 2 },
+  { words: ["-wCw", "--create"], flags: { wait: 2, create: 2 }, count: 2 },
   { words: ["--fd", "3"], values: { fd: ["3"] }, count: 2 },
   { words: ["--fd=3"], values: { fd: ["3"] }, count: 1 },
   { words: ["--fd="], values: { fd: [""] }, count: 1 },
@@ -51,16 +54,16 @@ test.each<Row>([
   { words: ["--fd", "3", "--fd=4", "-f", "5"], values: { fd: ["3", "4", "5"] }, count: 5 },
   { words: ["-f3"], values: { fd: ["3"] }, count: 1 },
   { words: ["-f", "3", "x"], values: { fd: ["3"] }, count: 2 },
-  { words: ["-wf3", "x"], flags: ["wait"], values: { fd: ["3"] }, count: 1 },
-  { words: ["-wf", "3", "x"], flags: ["wait"], values: { fd: ["3"] }, count: 2 },
+  { words: ["-wf3", "x"], flags: { wait: 1 }, values: { fd: ["3"] }, count: 1 },
+  { words: ["-wf", "3", "x"], flags: { wait: 1 }, values: { fd: ["3"] }, count: 2 },
   { words: ["-fw", "x"], values: { fd: ["w"] }, count: 1 },
   { words: ["-f=3"], values: { fd: ["=3"] }, count: 1 },
   { words: ["--mode", "local"], values: { mode: ["local"] }, count: 2 },
   { words: ["-mruntime"], values: { mode: ["runtime"] }, count: 1 },
   { words: ["--mode=local", "--mode=runtime"], values: { mode: ["local", "runtime"] }, count: 2 },
-])("$words", ({ words, flags = [], values = {}, count }) => {
+])("$words", ({ words, flags = {}, values = {}, count }) => {
   const reading = readOptions(words, options);
-  expect([...reading.flags]).toEqual(flags);
+  expect(Object.fromEntries(reading.flags)).toEqual(flags);
   expect(Object.fromEntries(reading.values)).toEqual(values);
   expect(reading.wordCount).toBe(count);
 });

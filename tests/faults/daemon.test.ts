@@ -32,7 +32,7 @@ const explorations = [
   phase,
   play,
   // All are started here, so that some run at the same time.
-  problems: bundles.explore("daemon", phase, play, bundles.path("image")),
+  problems: bundles.explore("daemon", phase, play, bundles.path("own-process")),
 }));
 
 test.each(explorations)(
@@ -48,8 +48,14 @@ const clients = [
   "waits for a program",
   "is refused",
   "relays a signal",
+  "waits for a program that is killed, on a terminal",
+  "gives a program a terminal",
+  "gives a program a terminal, and has none",
   "asks for status",
-].map((play) => ({ play, problems: bundles.explore("client", play) }));
+].map((play) => ({
+  play,
+  problems: bundles.explore("client", play, bundles.path("own-process")),
+}));
 
 test.each(clients)(
   "a client that $play, with faults",

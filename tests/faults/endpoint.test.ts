@@ -10,7 +10,14 @@ import { type Caller, capture, type JobOptions } from "../../src/client/capture.
 import { OccupiedError, openEndpoint } from "../../src/daemon/endpoint.ts";
 import { openPipe } from "../../src/os/files.ts";
 import { openConnector, tryConnect } from "../../src/os/socket.ts";
+import {
+  openPseudoTerminal,
+  rawSettings,
+  terminalSettings,
+  trySetTerminal,
+} from "../../src/os/terminal.ts";
 import { explored, type Fault, impatient, must, words } from "../helpers/faults.ts";
+import { noSignals, policy } from "../helpers/requests.ts";
 
 const real = impatient(openLibc());
 const base = mkdtempSync(join(tmpdir(), "prefork-faults-"));
@@ -95,22 +102,59 @@ const caller: Caller = {
   env: words("A=1"),
   closed: new Set([2]),
   workingDirectory: "/",
+  inherited: [],
+  blockedSignals: noSignals,
 };
+/** What is told of every client. */
+const always: readonly SysName[] = ["openat", "prlimit", "getpriority", "read", "close"];
 
 test.each<[string, Partial<JobOptions>, readonly SysName[]]>([
-  ["that waits", { wait: true }, ["openat", "close"]],
-  ["that leaves, without a terminal", {}, ["openat", "isatty"]],
-  ["without standard input, elsewhere", { noStdin: true, directory: "/tmp" }, ["openat"]],
+  ["that waits", { wait: true }, always],
+  ["that leaves, without a terminal", {}, [...always, "isatty"]],
+  ["that leaves, with its terminal", { stdin: "keep" }, always],
+  ["without standard input, elsewhere", { stdin: "null", directory: "/tmp" }, always],
 ])("the context of a client %s", (_, options, calls) => {
   const run = (sys: Sys) => {
     using owned = new Scope();
     const { readEnd, writeEnd } = openPipe(real);
     owned.use(readEnd);
     owned.use(writeEnd);
-    const fds = [readEnd.raw, writeEnd.raw, readEnd.raw];
-    const job = { wait: false, noStdin: false, fds, ...options };
-    const captured = capture(sys, caller, job, owned);
+    const descriptors = [
+      { own: readEnd.raw, number: 7 },
+      { own: writeEnd.raw, number: 8 },
+      { own: readEnd.raw, number: 8 }, // the later of two
+    ];
+    const job: JobOptions = {
+      wait: false,
+      stdin: "default",
+      descriptors,
+      policy,
+      directory: undefined,
+    };
+    const captured = capture(sys, caller, { ...job, ...options }, { owned, terminals: {} });
     must(captured.fds.length === 5, "directory, two standard ones and two more");
+    must(captured.fds[4] === readEnd.raw, "the later one");
   };
+  expect(explored(real, { run }, calls)).toEqual([]);
+});
+
+test("the context of a client whose job gets a terminal", () => {
+  const run = (sys: Sys) => {
+    using owned = new Scope();
+    const { master, slave } = openPseudoTerminal(sys);
+    owned.use(master);
+    owned.use(slave);
+    const settings = terminalSettings(sys, slave.raw);
+    must(settings !== undefined, "its settings");
+    must(trySetTerminal(sys, slave.raw, rawSettings(settings)), "other settings");
+    const terminals = {
+      controlling: slave.raw,
+      guarded: { terminal: slave.raw, settings, expected: rawSettings(settings) },
+    };
+    const job = { wait: true, stdin: "default", descriptors: [], policy, directory: "/" } as const;
+    const { fds, request } = capture(sys, caller, job, { owned, terminals });
+    must(fds.length === 5 && request.terminalGuard?.index === 4, "three times and once more");
+  };
+  const calls: SysName[] = ["openat", "ioctl", "ioctl_number", "fcntl", "prlimit", "close"];
   expect(explored(real, { run }, calls)).toEqual([]);
 });

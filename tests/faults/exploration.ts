@@ -17,7 +17,8 @@ const runtimeSettings: Readonly<Record<string, string>> = {
 /** Explorations at once: they spend half of their time waiting. */
 const explorationsMax = 4;
 
-export type Fixture = "client" | "daemon" | "few-descriptors" | "image";
+const fixtures = ["client", "daemon", "few-descriptors", "own-process"] as const;
+export type Fixture = (typeof fixtures)[number];
 
 /** What a fixture prints. */
 interface Report {
@@ -52,9 +53,7 @@ export class Bundles implements Disposable {
 
   async #explore(fixture: Fixture, words: readonly string[]): Promise<readonly string[]> {
     this.#built ??= Bun.build({
-      entrypoints: (["client", "daemon", "few-descriptors", "image"] as const).map((name) =>
-        join(import.meta.dir, "fixtures", `${name}.ts`),
-      ),
+      entrypoints: fixtures.map((name) => join(import.meta.dir, "fixtures", `${name}.ts`)),
       target: "bun",
       outdir: this.#directory,
     });

@@ -14,19 +14,11 @@ import type { Message, RunRequest } from "../../src/protocol/messages.ts";
 import { ProtocolError } from "../../src/protocol/wire.ts";
 import { MessageReceiver, sendMessage } from "../../src/transport/channel.ts";
 import { explored, must, words } from "../helpers/faults.ts";
+import { runRequest, terminalGuard } from "../helpers/requests.ts";
 
 const real = openLibc();
 
-const request: RunRequest = {
-  type: "run",
-  wait: true,
-  umask: 0o022,
-  directoryIndex: 0,
-  directoryPath: new Uint8Array(),
-  descriptors: [{ number: 1, index: 1 }],
-  argv: words("true"),
-  env: words("A=1"),
-};
+const request: RunRequest = { ...runRequest, descriptors: [{ number: 1, index: 1 }] };
 
 interface Ends extends Disposable {
   readonly ours: RawFd;
@@ -128,6 +120,14 @@ const garbage: readonly (readonly [string, Uint8Array<ArrayBuffer>])[] = [
   [
     "a descriptor that is not there",
     datagram({ ...request, descriptors: [{ number: 0, index: 9 }] }),
+  ],
+  [
+    "a terminal to be put in order that is not there",
+    datagram({ ...request, terminalGuard: { ...terminalGuard, index: 2 } }),
+  ],
+  [
+    "a terminal of its own without standard input",
+    datagram({ ...request, controllingTerminal: true }),
   ],
   ["no command", datagram({ ...request, argv: words() })],
   ["a body in a descriptor that is a pipe", datagram(request, { bodyInMemfd: true })],

@@ -1,16 +1,30 @@
 /** Whole messages: arbitrary ones of every type, and how they become a datagram and back. */
 import fc from "fast-check";
+import {
+  niceMax,
+  niceMin,
+  resourceLimitCount,
+  resourceLimitSize,
+  signalMaskSize,
+  termiosSize,
+  timeoutMsMax,
+} from "../../src/base/limits.ts";
 import { decodeBody, decodeHeader } from "../../src/protocol/decode.ts";
 import { encodeBody, encodeHeader } from "../../src/protocol/encode.ts";
 import {
+  type Disconnection,
+  disconnections,
   type Envelope,
   headerSize,
+  type JobPolicy,
   type Message,
   type MessageType,
   messageTypes,
+  type ProcessAttributes,
   type RefusalCode,
   type RunRequest,
   refusalCodes,
+  type TerminalGuard,
 } from "../../src/protocol/messages.ts";
 import { cBytes, listOf } from "./arbitraries.ts";
 
@@ -20,6 +34,9 @@ export interface Sendable extends Envelope {
 }
 
 export const refusalNames: readonly RefusalCode[] = Object.keys(refusalCodes) as RefusalCode[];
+export const disconnectionNames: readonly Disconnection[] = Object.keys(
+  disconnections,
+) as Disconnection[];
 export const typeNames: readonly MessageType[] = Object.keys(messageTypes) as MessageType[];
 
 const u32: fc.Arbitrary<number> = fc.oneof(
@@ -34,6 +51,34 @@ const text: fc.Arbitrary<string> = fc.oneof(
   { weight: 1, arbitrary: fc.integer({ min: 200, max: 800 }).map((size) => "long".repeat(size)) },
 );
 
+/** 0 is a special one for a job with a terminal of its own. */
+const descriptorNumber = fc.oneof(fc.nat(65_535), fc.constantFrom(0, 1, 2, 65_535));
+const bytesOfSize = (size: number): fc.Arbitrary<Uint8Array> =>
+  fc.uint8Array({ minLength: size, maxLength: size });
+
+const attributes: fc.Arbitrary<ProcessAttributes> = fc.record({
+  umask: fc.nat(0o777),
+  nice: fc.integer({ min: niceMin, max: niceMax }),
+  limits: bytesOfSize(resourceLimitCount * resourceLimitSize),
+  ignoredSignals: bytesOfSize(signalMaskSize),
+  blockedSignals: bytesOfSize(signalMaskSize),
+});
+
+const milliseconds = fc.oneof(fc.nat(timeoutMsMax), fc.constantFrom(0, 1, timeoutMsMax));
+const policy: fc.Arbitrary<JobPolicy> = fc.record({
+  timeoutMs: milliseconds,
+  killAfterMs: milliseconds,
+  killGroup: fc.boolean(),
+  onDisconnect: fc.constantFrom(...disconnectionNames),
+});
+
+const terminalGuard = (index: fc.Arbitrary<number>): fc.Arbitrary<TerminalGuard> =>
+  fc.record({
+    index,
+    settings: bytesOfSize(termiosSize),
+    expected: fc.oneof(bytesOfSize(termiosSize), bytesOfSize(0)),
+  });
+
 /** A request with the number of descriptors it was made for. */
 const run: fc.Arbitrary<{ message: RunRequest; fdCount: number }> = fc
   .integer({ min: 1, max: 253 })
@@ -43,10 +88,13 @@ const run: fc.Arbitrary<{ message: RunRequest; fdCount: number }> = fc
     const message: fc.Arbitrary<RunRequest> = fc.record({
       type: fc.constant("run"),
       wait: fc.boolean(),
-      umask: fc.nat(0o777),
+      attributes,
+      policy,
+      controllingTerminal: fc.boolean(),
+      terminalGuard: fc.option(terminalGuard(index), { nil: undefined }),
       directoryIndex: index,
       directoryPath: fc.uint8Array({ maxLength: 40 }),
-      descriptors: fc.uniqueArray(fc.record({ number: fc.nat(65_535), index }), {
+      descriptors: fc.uniqueArray(fc.record({ number: descriptorNumber, index }), {
         selector: ({ number }) => number,
         maxLength: 12,
       }),
@@ -55,7 +103,12 @@ const run: fc.Arbitrary<{ message: RunRequest; fdCount: number }> = fc
         .map(([first, rest]) => listOf([first, ...rest])),
       env: fc.array(cBytes, { maxLength: 8 }).map(listOf),
     });
-    return message.map((made) => ({ message: made, fdCount }));
+    return message.map((made) => {
+      // Without standard input there is nothing to be the controlling terminal.
+      const hasInput = made.descriptors.some(({ number }) => number === 0);
+      const controllingTerminal = made.controllingTerminal && hasInput;
+      return { message: { ...made, controllingTerminal }, fdCount };
+    });
   });
 
 type Bodies = {
@@ -63,7 +116,7 @@ type Bodies = {
 };
 /** Typed so that a message type without a line here does not compile. */
 const bodies: Bodies = {
-  signal: fc.record({ type: fc.constant("signal"), signal: u32 }),
+  signal: fc.record({ type: fc.constant("signal"), signal: u32, toGroup: fc.boolean() }),
   ping: fc.constant({ type: "ping" }),
   status: fc.constant({ type: "status" }),
   stop: fc.record({ type: fc.constant("stop"), now: fc.boolean() }),
@@ -74,7 +127,9 @@ const bodies: Bodies = {
     userTimeUs: count64,
     systemTimeUs: count64,
     residentKiBMax: count64,
+    timedOut: fc.boolean(),
   }),
+  stopped: fc.record({ type: fc.constant("stopped"), signal: u32 }),
   refused: fc.record({
     type: fc.constant("refused"),
     code: fc.constantFrom(...refusalNames),
@@ -87,6 +142,7 @@ const bodies: Bodies = {
   fork: fc.constant({ type: "fork" }),
   spare: fc.record({ type: fc.constant("spare"), pid }),
   started: fc.constant({ type: "started" }),
+  executing: fc.constant({ type: "executing" }),
   failed: fc.record({ type: fc.constant("failed"), errno: u32, reason: text }),
 };
 

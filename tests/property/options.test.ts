@@ -71,7 +71,11 @@ test("every spelling says what it means, and the command's words are left alone"
   holdsFor(fc.tuple(fc.array(piece), rest), ([pieces, behind]) => {
     const own = pieces.flatMap(({ words }) => words);
     const reading = readOptions([...own, ...behind], options);
-    expect(reading.flags).toEqual(new Set(pieces.flatMap(({ flags }) => flags)));
+    const given = Map.groupBy(
+      pieces.flatMap(({ flags }) => flags),
+      (name) => name,
+    );
+    expect(reading.flags).toEqual(new Map([...given].map(([name, all]) => [name, all.length])));
     for (const name of ["fd", "mode"] as const) {
       const texts = pieces.flatMap(({ value }) => (value?.name === name ? [value.text] : []));
       expect(reading.values.get(name) ?? []).toEqual(texts);
@@ -90,7 +94,8 @@ test("any words are read or refused, and never more than there are", () => {
     try {
       const { wordCount, flags, values } = readOptions(words, options);
       expect(wordCount).toBeWithin(0, words.length + 1);
-      for (const name of [...flags, ...values.keys()]) expect(Object.keys(options)).toContain(name);
+      for (const name of [...flags.keys(), ...values.keys()])
+        expect(Object.keys(options)).toContain(name);
       // What follows does not change what was read.
       const own = words.slice(0, wordCount);
       expect(readOptions([...own, ...(own.at(-1) === "--" ? [] : ["ls"])], options)).toEqual({

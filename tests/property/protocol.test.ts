@@ -2,20 +2,33 @@
 import { heapStats } from "bun:jsc";
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { bodyBytesMax } from "../../src/base/limits.ts";
+import {
+  bodyBytesMax,
+  niceMax,
+  niceMin,
+  resourceLimitCount,
+  resourceLimitSize,
+  signalMaskSize,
+  termiosSize,
+  timeoutMsMax,
+} from "../../src/base/limits.ts";
 import { strings } from "../../src/base/strings.ts";
 import { decodeBody, decodeHeader, IncompatibleError } from "../../src/protocol/decode.ts";
 import { encodeBody, encodeHeader } from "../../src/protocol/encode.ts";
 import {
+  disconnections,
   type Envelope,
   headerSize,
   type Message,
   messageTypes,
   protocolMajor,
+  type RunRequest,
+  runFlags,
 } from "../../src/protocol/messages.ts";
 import { ProtocolError, Reader, Writer } from "../../src/protocol/wire.ts";
 import {
   decode,
+  disconnectionNames,
   encode,
   join,
   type Sendable,
@@ -24,6 +37,7 @@ import {
   typeNames,
 } from "../helpers/messages.ts";
 import { holdsFor } from "../helpers/property.ts";
+import { runRequest, terminalGuard } from "../helpers/requests.ts";
 
 const u32Values = fc.oneof(
   fc.nat(0xffff_ffff),
@@ -85,18 +99,34 @@ function outcome(work: () => Envelope): Envelope | ProtocolError {
 
 /** A message that was accepted can be relied on: it is within all bounds and can be sent on. */
 function expectSound({ id, message }: Envelope, fdCount: number): void {
-  if (message.type === "run") {
-    const { argv, env, descriptors, directoryIndex, umask } = message;
-    expect([...strings(argv)].length).toBe(argv.count);
-    expect([...strings(env)].length).toBe(env.count);
-    expect(argv.bytes.indexOf(0)).toBeGreaterThan(0);
-    expect(umask).toBeLessThanOrEqual(0o777);
-    expect(new Set(descriptors.map(({ number }) => number)).size).toBe(descriptors.length);
-    for (const index of [directoryIndex, ...descriptors.map((mapping) => mapping.index)]) {
-      expect(index).toBeWithin(0, fdCount);
-    }
-  }
+  if (message.type === "run") expectSoundRequest(message, fdCount);
   expect(decode(encode({ id, message, fdCount }), fdCount)).toEqual({ id, message });
+}
+
+function expectSoundRequest(request: RunRequest, fdCount: number): void {
+  const { argv, env, descriptors, directoryIndex, attributes, policy, terminalGuard } = request;
+  expect([...strings(argv)].length).toBe(argv.count);
+  expect([...strings(env)].length).toBe(env.count);
+  expect(argv.bytes.indexOf(0)).toBeGreaterThan(0);
+  expect(attributes.umask).toBeWithin(0, 0o1000);
+  expect(attributes.nice).toBeWithin(niceMin, niceMax + 1);
+  expect(attributes.limits.length).toBe(resourceLimitCount * resourceLimitSize);
+  expect(attributes.ignoredSignals.length).toBe(signalMaskSize);
+  expect(attributes.blockedSignals.length).toBe(signalMaskSize);
+  expect(policy.timeoutMs).toBeWithin(0, timeoutMsMax + 1);
+  expect(policy.killAfterMs).toBeWithin(0, timeoutMsMax + 1);
+  expect(disconnectionNames).toContain(policy.onDisconnect);
+  const numbers = descriptors.map(({ number }) => number);
+  expect(new Set(numbers).size).toBe(numbers.length);
+  if (request.controllingTerminal) expect(numbers).toContain(0);
+  const indices = [directoryIndex, ...descriptors.map(({ index }) => index)];
+  if (terminalGuard) {
+    const { index, settings, expected } = terminalGuard;
+    indices.push(index);
+    expect(settings.length).toBe(termiosSize);
+    expect(expected.length).toBeOneOf([0, termiosSize]);
+  }
+  for (const index of indices) expect(index).toBeWithin(0, fdCount);
 }
 
 describe.each(typeNames)("%s", (type) => {
@@ -193,20 +223,15 @@ test("another major version is incompatible, whatever else the message holds", (
 });
 
 describe("sizes and counts that are lies", () => {
-  const patient: Sendable = {
-    id: 7,
-    fdCount: 4,
-    message: {
-      type: "run",
-      wait: true,
-      umask: 0o22,
-      directoryIndex: 0,
-      directoryPath: Uint8Array.of(47),
-      descriptors: [{ number: 1, index: 1 }],
-      argv: { count: 1, bytes: Uint8Array.of(97, 0) },
-      env: { count: 0, bytes: new Uint8Array() },
-    },
+  const request: RunRequest = {
+    ...runRequest,
+    terminalGuard: { ...terminalGuard, index: 2 },
+    directoryPath: Uint8Array.of(47),
+    descriptors: [{ number: 1, index: 1 }],
+    argv: { count: 1, bytes: Uint8Array.of(97, 0) },
+    env: { count: 0, bytes: new Uint8Array() },
   };
+  const patient: Sendable = { id: 7, fdCount: 4, message: request };
   const others: readonly Message[] = [
     { type: "refused", code: "failed", errno: 0, reason: "why" },
     { type: "report", json: "{}" },
@@ -245,19 +270,27 @@ describe("sizes and counts that are lies", () => {
       const datagram = encode(sent);
       const { message } = decode(datagram, sent.fdCount);
       if (message.type !== "run") throw new Error("a request became something else");
-      for (const bytes of [message.argv.bytes, message.env.bytes, message.directoryPath]) {
+      const { argv, env, directoryPath, attributes } = message;
+      const { limits, ignoredSignals, blockedSignals } = attributes;
+      for (const bytes of [
+        ...[argv.bytes, env.bytes, directoryPath],
+        ...[limits, ignoredSignals, blockedSignals],
+      ]) {
         expect(bytes.buffer).toBe(datagram.buffer);
       }
     });
   });
 
   test("the largest body, all of it empty strings, is refused within a second", () => {
-    const body = new Writer(bodyBytesMax).u32(0).u32(0).u32(0).u32(0).u32(0).u32(1);
-    const rest = bodyBytesMax - 28;
-    body.sized(new Uint8Array(rest));
+    const bodyWith = (argvSize: number): Uint8Array => {
+      const argv = { count: 1, bytes: new Uint8Array(argvSize).fill(0).fill(97, 0, 1) };
+      return encodeBody({ ...request, argv });
+    };
+    const body = bodyWith(bodyBytesMax - bodyWith(0).length);
+    expect(body.length).toBe(bodyBytesMax);
     const header = { ...decodeHeader(encode(patient), 4), bodySize: bodyBytesMax };
     const start = performance.now();
-    expect(() => decodeBody(header, body.finish())).toThrow(ProtocolError);
+    expect(() => decodeBody(header, body)).toThrow("not as many as announced");
     expect(performance.now() - start).toBeLessThan(1000);
   });
 });
@@ -320,7 +353,7 @@ describe("the wire", () => {
   });
 });
 
-test("the types of messages and the header keep their numbers", () => {
+test("the types of messages, what a request asks for and the header keep their numbers", () => {
   // What is on the wire: a change here is a change of the protocol's major version.
   expect(messageTypes).toEqual({
     run: 1,
@@ -333,11 +366,16 @@ test("the types of messages and the header keep their numbers", () => {
     refused: 66,
     pong: 67,
     report: 68,
+    stopped: 69,
     ready: 128,
     fork: 129,
     spare: 130,
     started: 131,
     failed: 132,
+    executing: 133,
   });
+  expect(protocolMajor).toBe(2);
+  expect(disconnections).toEqual({ hangup: 0, continue: 1, term: 2, kill: 3 });
+  expect(runFlags).toEqual({ wait: 1, killGroup: 2, controllingTerminal: 4, terminalGuard: 8 });
   expect(headerSize).toBe(24);
 });

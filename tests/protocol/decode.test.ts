@@ -1,6 +1,14 @@
 /** Messages that are refused, row by row, and what of a message is left alone. */
 import { describe, expect, test } from "bun:test";
-import { bodyBytesMax, stringsMax } from "../../src/base/limits.ts";
+import {
+  bodyBytesMax,
+  resourceLimitCount,
+  resourceLimitSize,
+  signalMaskSize,
+  stringsMax,
+  termiosSize,
+  timeoutMsMax,
+} from "../../src/base/limits.ts";
 import {
   decodeBody,
   decodeHeader,
@@ -10,17 +18,23 @@ import {
 } from "../../src/protocol/decode.ts";
 import { encodeBody, encodeHeader } from "../../src/protocol/encode.ts";
 import {
+  type Disconnection,
+  disconnections,
   flagBodyInMemfd,
   type Header,
+  type JobPolicy,
   type Message,
   magic,
   messageTypes,
+  type ProcessAttributes,
   protocolMajor,
   type RunRequest,
+  runFlags,
 } from "../../src/protocol/messages.ts";
 import { ProtocolError, Writer } from "../../src/protocol/wire.ts";
 import { bytesOf, listOf } from "../helpers/arbitraries.ts";
 import { join } from "../helpers/messages.ts";
+import { attributes, policy, runRequest, terminalGuard } from "../helpers/requests.ts";
 
 const fdCount = 4;
 const ping: Message = { type: "ping" };
@@ -135,7 +149,7 @@ describe("a header is refused", () => {
     expect(() => decodeHeader(header, 0)).toThrow("the descriptor with the body is missing");
   });
 
-  test.each([0, 2, 0xffff])("of the major version %d, by number", (major) => {
+  test.each([0, 1, protocolMajor + 1, 0xffff])("of the major version %d, by number", (major) => {
     const others = { bodySize: 0xffff_ffff, fdCount: 77, type: 999 };
     let error: unknown;
     try {
@@ -149,17 +163,14 @@ describe("a header is refused", () => {
 
   // messages.ts: "The first eight bytes of a message never change meaning"; the others may.
   test.each([8, 16, 23])("as incompatible when another version needs only %d bytes", (size) => {
-    const datagram = rawHeader({ major: 2 }).slice(0, size);
+    const datagram = rawHeader({ major: protocolMajor + 1 }).slice(0, size);
     expect(() => decodeHeader(datagram, fdCount)).toThrow(IncompatibleError);
   });
 });
 
 describe("a run request", () => {
   const good: RunRequest = {
-    type: "run",
-    wait: true,
-    umask: 0o22,
-    directoryIndex: 0,
+    ...runRequest,
     directoryPath: bytesOf("/tmp"),
     descriptors: [
       { number: 0, index: 1 },
@@ -171,6 +182,17 @@ describe("a run request", () => {
   const runHeader: Header = decodeHeader(rawHeader({ type: messageTypes.run }), fdCount);
   const decodeRun = (body: Uint8Array): Message => decodeBody(runHeader, body);
   const changed = (change: Partial<RunRequest>): Uint8Array => encodeBody({ ...good, ...change });
+  const withAttributes = (change: Partial<ProcessAttributes>): RunRequest => ({
+    ...good,
+    attributes: { ...attributes, ...change },
+  });
+  const withPolicy = (change: Partial<JobPolicy>): RunRequest => ({
+    ...good,
+    policy: { ...policy, ...change },
+  });
+  const guarded: RunRequest = { ...good, terminalGuard };
+  const onTerminal: RunRequest = { ...good, controllingTerminal: true };
+  const allLimits = new Uint8Array(resourceLimitCount * resourceLimitSize);
 
   test.each([
     { what: "as it is", request: good },
@@ -178,7 +200,41 @@ describe("a run request", () => {
     { what: "without an environment", request: { ...good, env: listOf([]) } },
     { what: "with an empty path", request: { ...good, directoryPath: new Uint8Array() } },
     { what: "with a NUL in the path it shows", request: { ...good, directoryPath: bytesOf("\0") } },
-    { what: "with the last umask", request: { ...good, umask: 0o777 } },
+    { what: "with the last umask", request: withAttributes({ umask: 0o777 }) },
+    { what: "with the best nice value", request: withAttributes({ nice: -20 }) },
+    { what: "with the worst nice value", request: withAttributes({ nice: 19 }) },
+    { what: "with limits of nothing at all", request: withAttributes({ limits: allLimits }) },
+    {
+      what: "with all signals ignored and blocked",
+      request: withAttributes({
+        ignoredSignals: new Uint8Array(signalMaskSize).fill(0xff),
+        blockedSignals: new Uint8Array(signalMaskSize).fill(0xff),
+      }),
+    },
+    {
+      what: "with the longest time limits",
+      request: withPolicy({ timeoutMs: timeoutMsMax, killAfterMs: timeoutMsMax }),
+    },
+    { what: "with a time to kill and none to end", request: withPolicy({ killAfterMs: 1 }) },
+    { what: "with a group to kill", request: withPolicy({ killGroup: true }) },
+    ...(Object.keys(disconnections) as Disconnection[]).map((onDisconnect) => ({
+      what: `to be treated with '${onDisconnect}' without its client`,
+      request: withPolicy({ onDisconnect }),
+    })),
+    { what: "with a terminal to be put in order", request: guarded },
+    {
+      what: "with a terminal to be put in order whatever it has",
+      request: { ...good, terminalGuard: { ...terminalGuard, expected: new Uint8Array() } },
+    },
+    {
+      what: "with a guarded terminal that is also the last of the descriptors",
+      request: { ...good, terminalGuard: { ...terminalGuard, index: 3 } },
+    },
+    { what: "with a terminal of its own", request: onTerminal },
+    {
+      what: "with a terminal of its own, and one to be put in order",
+      request: { ...onTerminal, terminalGuard },
+    },
     {
       what: "with one descriptor under many numbers",
       request: {
@@ -199,17 +255,96 @@ describe("a run request", () => {
   });
 
   test.each([
-    { what: "unknown flags", flags: 0xffff_fffe, wait: false },
-    { what: "unknown flags and `wait`", flags: 0xffff_ffff, wait: true },
-  ])("leaves $what alone", ({ flags, wait }) => {
-    const body = encodeBody(good);
-    new DataView(body.buffer, body.byteOffset).setUint32(0, flags, true);
-    expect(decodeRun(body)).toEqual({ ...good, wait });
+    { what: "unknown flags", known: 0, request: { ...good, wait: false } },
+    { what: "unknown flags and `wait`", known: runFlags.wait, request: good },
+    {
+      what: "unknown flags and `killGroup`",
+      known: runFlags.killGroup,
+      request: { ...withPolicy({ killGroup: true }), wait: false },
+    },
+    {
+      what: "unknown flags and `controllingTerminal`",
+      known: runFlags.controllingTerminal,
+      request: { ...onTerminal, wait: false },
+    },
+    {
+      what: "unknown flags and `terminalGuard`",
+      known: runFlags.terminalGuard,
+      request: { ...guarded, wait: false },
+    },
+  ])("leaves $what alone", ({ known, request }) => {
+    const body = encodeBody(request);
+    const view = new DataView(body.buffer, body.byteOffset);
+    expect(view.getUint32(0, true)).toBe(known);
+    const allKnown = Object.values(runFlags).reduce((all, flag) => all | flag, 0);
+    view.setUint32(0, (~allKnown | known) >>> 0, true);
+    expect(decodeRun(body)).toEqual(request);
   });
 
   test.each([
-    { what: "an umask beyond 0777", body: changed({ umask: 0o1000 }) },
-    { what: "an umask of all ones", body: changed({ umask: 0xffff_ffff }) },
+    { what: "an umask beyond 0777", body: encodeBody(withAttributes({ umask: 0o1000 })) },
+    { what: "an umask of all ones", body: encodeBody(withAttributes({ umask: 0xffff_ffff })) },
+    { what: "a nice value of 20", body: encodeBody(withAttributes({ nice: 20 })) },
+    { what: "a nice value of -21", body: encodeBody(withAttributes({ nice: -21 })) },
+    { what: "a nice value of 2^31", body: encodeBody(withAttributes({ nice: 2 ** 31 - 20 })) },
+    { what: "no limits", body: encodeBody(withAttributes({ limits: new Uint8Array() })) },
+    {
+      what: "limits of one resource less",
+      body: encodeBody(withAttributes({ limits: allLimits.subarray(resourceLimitSize) })),
+    },
+    {
+      what: "half a limit less",
+      body: encodeBody(withAttributes({ limits: allLimits.subarray(resourceLimitSize / 2) })),
+    },
+    {
+      what: "limits of one resource more",
+      body: encodeBody(
+        withAttributes({ limits: new Uint8Array(allLimits.length + resourceLimitSize) }),
+      ),
+    },
+    {
+      what: "a time to end beyond the longest",
+      body: encodeBody(withPolicy({ timeoutMs: timeoutMsMax + 1 })),
+    },
+    {
+      what: "a time to kill beyond the longest",
+      body: encodeBody(withPolicy({ killAfterMs: timeoutMsMax + 1 })),
+    },
+    { what: "a time to end of -1", body: encodeBody(withPolicy({ timeoutMs: 0xffff_ffff })) },
+    { what: "an unknown way to treat it alone", body: withDisconnection(4) },
+    { what: "the way -1 to treat it alone", body: withDisconnection(0xffff_ffff) },
+    {
+      what: "a terminal of its own and no descriptor 0",
+      body: changed({ controllingTerminal: true, descriptors: [{ number: 1, index: 1 }] }),
+    },
+    {
+      what: "a terminal of its own and no descriptors",
+      body: changed({ controllingTerminal: true, descriptors: [] }),
+    },
+    {
+      what: "a terminal to be put in order that did not come",
+      body: changed({ terminalGuard: { ...terminalGuard, index: 4 } }),
+    },
+    {
+      what: "the terminal -1 to be put in order",
+      body: changed({ terminalGuard: { ...terminalGuard, index: 0xffff_ffff } }),
+    },
+    ...[0, 1, termiosSize - 1, termiosSize + 1].map((size) => ({
+      what: `settings of a terminal of ${size} bytes`,
+      body: changed({ terminalGuard: { ...terminalGuard, settings: new Uint8Array(size) } }),
+    })),
+    ...[1, termiosSize - 1, termiosSize + 1].map((size) => ({
+      what: `expected settings of a terminal of ${size} bytes`,
+      body: changed({ terminalGuard: { ...terminalGuard, expected: new Uint8Array(size) } }),
+    })),
+    {
+      what: "the flag of a terminal to be put in order, and none",
+      body: withFlags(encodeBody(good), runFlags.terminalGuard),
+    },
+    {
+      what: "a terminal to be put in order, and no flag of one",
+      body: withFlags(encodeBody(guarded), runFlags.wait),
+    },
     { what: "a directory that did not come", body: changed({ directoryIndex: 4 }) },
     { what: "the directory -1", body: changed({ directoryIndex: 0xffff_ffff }) },
     {
@@ -280,16 +415,36 @@ describe("a run request", () => {
 
   test("does not count the body's descriptor among its own", () => {
     const header = decodeHeader(rawHeader({ type: messageTypes.run, flags: 1 }), fdCount);
-    expect(() => decodeBody(header, changed({ directoryIndex: 3, descriptors: [] }))).toThrow(
-      "there is no descriptor with the index 3",
-    );
+    const guard = { ...terminalGuard, index: 3 };
+    for (const change of [{ directoryIndex: 3 }, { terminalGuard: guard }]) {
+      expect(() => decodeBody(header, changed({ descriptors: [], ...change }))).toThrow(
+        "there is no descriptor with the index 3",
+      );
+    }
   });
 });
+
+/** A request whose way to treat the job without its client has this number. */
+function withDisconnection(number: number): Uint8Array {
+  const at = encodeBody(runRequest).findIndex((_, index, bytes) => {
+    // The one field in which these two differ.
+    const other = encodeBody({ ...runRequest, policy: { ...policy, onDisconnect: "kill" } });
+    return bytes[index] !== other[index];
+  });
+  const body = encodeBody(runRequest);
+  new DataView(body.buffer, body.byteOffset).setUint32(at, number, true);
+  return body;
+}
+
+function withFlags(body: Uint8Array, flags: number): Uint8Array {
+  new DataView(body.buffer, body.byteOffset).setUint32(0, flags, true);
+  return body;
+}
 
 describe("other messages", () => {
   const headerOf = (type: number): Header => decodeHeader(rawHeader({ type }), fdCount);
 
-  test.each([0, 6, 63, 69, 127, 133, 0xffff])(
+  test.each([0, 6, 63, 70, 127, 134, 0xffff])(
     "the unknown type %d is refused by number",
     (type) => {
       expect(() => decodeBody(headerOf(type), new Uint8Array(64))).toThrow(ProtocolError);
@@ -305,7 +460,7 @@ describe("other messages", () => {
   });
 
   test("exited is refused with a count that is no safe integer", () => {
-    const body = new Uint8Array(28).fill(0xff);
+    const body = new Uint8Array(32).fill(0xff);
     expect(() => decodeBody(headerOf(messageTypes.exited), body)).toThrow("too large");
   });
 
@@ -338,10 +493,11 @@ describe("other messages", () => {
   });
 
   test.each([
-    { type: "signal", size: 3 },
+    { type: "signal", size: 7 },
     { type: "stop", size: 0 },
     { type: "accepted", size: 3 },
-    { type: "exited", size: 27 },
+    { type: "stopped", size: 3 },
+    { type: "exited", size: 31 },
     { type: "refused", size: 11 },
     { type: "failed", size: 7 },
     { type: "pong", size: 3 },
@@ -349,6 +505,27 @@ describe("other messages", () => {
   ] as const)("$type is refused with a body of $size bytes", ({ type, size }) => {
     const body = new Uint8Array(size);
     expect(() => decodeBody(headerOf(messageTypes[type]), body)).toThrow(ProtocolError);
+  });
+
+  test.each([1, 2, 0x8000_0000])(
+    "exited is told to have been asked to, for any flag but 0: %d",
+    (flag) => {
+      const body = new Writer().u32(9).u64(1).u64(2).u64(3).u32(flag).finish();
+      expect(decodeBody(headerOf(messageTypes.exited), body)).toEqual({
+        type: "exited",
+        waitStatus: 9,
+        userTimeUs: 1,
+        systemTimeUs: 2,
+        residentKiBMax: 3,
+        timedOut: true,
+      });
+    },
+  );
+
+  test.each([1, 2, 0x8000_0000])("a signal is for the group for any flag but 0: %d", (flag) => {
+    const body = new Writer().u32(15).u32(flag).finish();
+    const expected: Message = { type: "signal", signal: 15, toGroup: true };
+    expect(decodeBody(headerOf(messageTypes.signal), body)).toEqual(expected);
   });
 
   test.each([1, 2, 0x8000_0000])("stop is at once for any flag but 0: %d", (flag) => {
