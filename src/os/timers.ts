@@ -44,7 +44,8 @@ export class Timers implements Disposable {
     this.#pending.set(timer, callback);
     // A cancelled timer leaves the kernel's set: it fires once for nothing, which is cheaper than
     // two system calls for every deadline that is met.
-    if (this.#armedMs === undefined || timer.dueMs < this.#armedMs) this.#arm(timer.dueMs);
+    if (this.#armedMs === undefined) this.#armNext();
+    else if (timer.dueMs < this.#armedMs) this.#arm(timer.dueMs);
     return timer;
   }
 
@@ -60,14 +61,19 @@ export class Timers implements Disposable {
       }
     } finally {
       // Also those that are due now and were not reached because one before them failed.
-      const next = Math.min(...[...this.#pending.keys()].map((timer) => timer.dueMs));
-      if (Number.isFinite(next)) this.#arm(next);
+      this.#armNext();
     }
   }
 
   [Symbol.dispose](): void {
     this.#pending.clear();
     this.#fd[Symbol.dispose]();
+  }
+
+  /** For the first of all deadlines: one before them may have failed to set the kernel's timer. */
+  #armNext(): void {
+    const next = Math.min(...[...this.#pending.keys()].map((timer) => timer.dueMs));
+    if (Number.isFinite(next)) this.#arm(next);
   }
 
   #arm(dueMs: number): void {
