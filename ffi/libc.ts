@@ -6,7 +6,8 @@
  */
 import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
 import type { Memory } from "./memory.ts";
-import { type Parameter, type Sys, type SysName, signatures, symbols } from "./sys.ts";
+import { signatureText } from "./signature-text.ts" with { type: "macro" };
+import { type Parameter, type Report, type Sys, type SysName, symbols } from "./sys.ts";
 
 const library = "libc.so.6";
 
@@ -57,8 +58,17 @@ const withErrno: readonly ((raw: Call) => Call)[] = [
   },
 ];
 
+/** Made by the bundler. */
+const signatures: string = signatureText();
+
+function signatureOf(name: SysName): [Report, ...Parameter[]] {
+  const start = signatures.indexOf(`;${name}:`) + name.length + 2;
+  const words = signatures.slice(start, signatures.indexOf(";", start)).split(" ");
+  return words as [Report, ...Parameter[]]; // as `signatureText` has put them there
+}
+
 function bindCall(name: SysName): Call {
-  const [report, ...parameters] = signatures[name];
+  const [report, ...parameters] = signatureOf(name);
   const returns = report === "long" ? FFIType.i64_fast : FFIType.int;
   const raw = link(symbols.get(name) ?? name, parameters, returns);
   if (report === "plain") return raw;
@@ -69,15 +79,24 @@ function bindCall(name: SysName): Call {
   return bind(raw);
 }
 
-/** Builds the table; each entry replaces itself with the linked function on its first call. */
+/** The table; an entry is made when it is first asked for. */
 export function openLibc(): Sys {
-  const sys: Record<string, Call> = {};
-  for (const name in signatures) {
-    sys[name] = (...values) => {
-      const linked = bindCall(name as SysName);
-      sys[name] = linked;
-      return linked(...values);
-    };
-  }
-  return sys as unknown as Sys;
+  const missing = new Proxy(
+    {},
+    {
+      get: (_, name, sys) => {
+        if (typeof name === "string" && signatures.includes(`;${name}:`)) {
+          return bindInto(sys, name as SysName);
+        }
+        return undefined;
+      },
+    },
+  );
+  return Object.create(missing);
+}
+
+function bindInto(sys: object, name: SysName): Call {
+  const value = bindCall(name);
+  Object.defineProperty(sys, name, { value, writable: true, enumerable: true });
+  return value;
 }

@@ -1,6 +1,7 @@
 /**
  * C structures as data: field names and types in the header's order, from which the offsets follow
- * by the C rules of the 64-bit Linux ABIs (natural alignment, little endian).
+ * by the C rules of the 64-bit Linux ABIs (natural alignment, little endian). Each is made when it is
+ * first used: a client needs few of them.
  * `tests/ffi/layout.test.ts` compares every offset and size with the C compiler's.
  */
 import { epollEventPacked } from "./linux/constants.ts";
@@ -30,22 +31,22 @@ interface Layout {
  * at first use, since a client uses few of them.
  */
 export class Struct<Name extends string> {
-  readonly #definition: Readonly<Record<Name, FieldType>>;
+  readonly #define: () => Readonly<Record<Name, FieldType>>;
   readonly #isPacked: boolean;
   #layout: Layout | undefined;
 
-  constructor(definition: Readonly<Record<Name, FieldType>>, options: { packed?: boolean } = {}) {
-    this.#definition = definition;
+  constructor(define: () => Readonly<Record<Name, FieldType>>, options: { packed?: boolean } = {}) {
+    this.#define = define;
     this.#isPacked = options.packed ?? false;
   }
 
   get size(): number {
-    this.#layout ??= layOut(this.#definition, this.#isPacked);
+    this.#layout ??= layOut(this.#define(), this.#isPacked);
     return this.#layout.size;
   }
 
   offset(name: Name): number {
-    this.#layout ??= layOut(this.#definition, this.#isPacked);
+    this.#layout ??= layOut(this.#define(), this.#isPacked);
     const field = this.#layout.fields.get(name);
     if (!field) throw new TypeError(`no field ${name}`);
     return field.offset;
@@ -53,7 +54,7 @@ export class Struct<Name extends string> {
 
   /** Reads a field of the structure that starts at `base`. 64-bit values must be safe integers. */
   get(memory: Memory, name: Name, base = 0): number {
-    this.#layout ??= layOut(this.#definition, this.#isPacked);
+    this.#layout ??= layOut(this.#define(), this.#isPacked);
     const field = this.#layout.fields.get(name);
     if (!field) throw new TypeError(`no field ${name}`);
     const at = base + field.offset;
@@ -77,7 +78,7 @@ export class Struct<Name extends string> {
   }
 
   set(memory: Memory, name: Name, value: number, base = 0): void {
-    this.#layout ??= layOut(this.#definition, this.#isPacked);
+    this.#layout ??= layOut(this.#define(), this.#isPacked);
     const field = this.#layout.fields.get(name);
     if (!field) throw new TypeError(`no field ${name}`);
     const at = base + field.offset;
@@ -122,13 +123,16 @@ function layOut(definition: Readonly<Record<string, FieldType>>, isPacked: boole
 }
 
 function struct<Name extends string>(
-  fields: Readonly<Record<Name, FieldType>>,
+  fields: () => Readonly<Record<Name, FieldType>>,
   options?: { packed?: boolean },
 ): Struct<Name> {
   return new Struct(fields, options);
 }
 
-export const iovec: Struct<"iov_base" | "iov_len"> = struct({ iov_base: "ptr", iov_len: "u64" });
+export const iovec: Struct<"iov_base" | "iov_len"> = struct(() => ({
+  iov_base: "ptr",
+  iov_len: "u64",
+}));
 export const msghdr: Struct<
   | "msg_name"
   | "msg_namelen"
@@ -137,7 +141,7 @@ export const msghdr: Struct<
   | "msg_control"
   | "msg_controllen"
   | "msg_flags"
-> = struct({
+> = struct(() => ({
   msg_name: "ptr",
   msg_namelen: "u32",
   msg_iov: "ptr",
@@ -145,43 +149,55 @@ export const msghdr: Struct<
   msg_control: "ptr",
   msg_controllen: "u64",
   msg_flags: "i32",
-});
-export const cmsghdr: Struct<"cmsg_len" | "cmsg_level" | "cmsg_type"> = struct({
+}));
+export const cmsghdr: Struct<"cmsg_len" | "cmsg_level" | "cmsg_type"> = struct(() => ({
   cmsg_len: "u64",
   cmsg_level: "i32",
   cmsg_type: "i32",
-});
-export const ucred: Struct<"pid" | "uid" | "gid"> = struct({ pid: "i32", uid: "u32", gid: "u32" });
-export const sockaddrUn: Struct<"sun_family" | "sun_path"> = struct({
+}));
+export const ucred: Struct<"pid" | "uid" | "gid"> = struct(() => ({
+  pid: "i32",
+  uid: "u32",
+  gid: "u32",
+}));
+export const sockaddrUn: Struct<"sun_family" | "sun_path"> = struct(() => ({
   sun_family: "u16",
   sun_path: 108,
-});
+}));
 export const epollEvent: Struct<"events" | "data"> = struct(
-  { events: "u32", data: "u64" },
+  () => ({ events: "u32", data: "u64" }),
   { packed: epollEventPacked },
 );
-export const pollfd: Struct<"fd" | "events" | "revents"> = struct({
+export const pollfd: Struct<"fd" | "events" | "revents"> = struct(() => ({
   fd: "i32",
   events: "u16",
   revents: "u16",
-});
+}));
 export const signalfdSiginfo: Struct<
   "ssi_signo" | "ssi_errno" | "ssi_code" | "ssi_pid" | "ssi_uid" | "rest"
-> = struct({
+> = struct(() => ({
   ssi_signo: "u32",
   ssi_errno: "i32",
   ssi_code: "i32",
   ssi_pid: "u32",
   ssi_uid: "u32",
   rest: 108,
-});
+}));
 export const itimerspec: Struct<"interval_sec" | "interval_nsec" | "value_sec" | "value_nsec"> =
-  struct({ interval_sec: "i64", interval_nsec: "i64", value_sec: "i64", value_nsec: "i64" });
-export const timeval: Struct<"tv_sec" | "tv_usec"> = struct({ tv_sec: "i64", tv_usec: "i64" });
+  struct(() => ({
+    interval_sec: "i64",
+    interval_nsec: "i64",
+    value_sec: "i64",
+    value_nsec: "i64",
+  }));
+export const timeval: Struct<"tv_sec" | "tv_usec"> = struct(() => ({
+  tv_sec: "i64",
+  tv_usec: "i64",
+}));
 /** The part of siginfo_t that waitid(2) fills in; the whole is 128 bytes. */
 export const siginfo: Struct<
   "si_signo" | "si_errno" | "si_code" | "pad" | "si_pid" | "si_uid" | "si_status" | "rest"
-> = struct({
+> = struct(() => ({
   si_signo: "i32",
   si_errno: "i32",
   si_code: "i32",
@@ -190,42 +206,47 @@ export const siginfo: Struct<
   si_uid: "u32",
   si_status: "i32",
   rest: 100,
-});
-export const rlimit: Struct<"rlim_cur" | "rlim_max"> = struct({ rlim_cur: "u64", rlim_max: "u64" });
+}));
+export const rlimit: Struct<"rlim_cur" | "rlim_max"> = struct(() => ({
+  rlim_cur: "u64",
+  rlim_max: "u64",
+}));
 /** The kernel's struct termios, as the TCGETS family of ioctl_tty(2) takes it; glibc's is larger. */
 export const termios: Struct<"c_iflag" | "c_oflag" | "c_cflag" | "c_lflag" | "c_line" | "c_cc"> =
-  struct({
+  struct(() => ({
     c_iflag: "u32",
     c_oflag: "u32",
     c_cflag: "u32",
     c_lflag: "u32",
     c_line: "u8",
     c_cc: 19,
-  });
-export const winsize: Struct<"ws_row" | "ws_col" | "ws_xpixel" | "ws_ypixel"> = struct({
+  }));
+export const winsize: Struct<"ws_row" | "ws_col" | "ws_xpixel" | "ws_ypixel"> = struct(() => ({
   ws_row: "u16",
   ws_col: "u16",
   ws_xpixel: "u16",
   ws_ypixel: "u16",
-});
+}));
 /** struct rusage begins with two timevals and the peak resident size; the whole is 144 bytes. */
 export const rusage: Struct<
   "utime_sec" | "utime_usec" | "stime_sec" | "stime_usec" | "ru_maxrss" | "rest"
-> = struct({
+> = struct(() => ({
   utime_sec: "i64",
   utime_usec: "i64",
   stime_sec: "i64",
   stime_usec: "i64",
   ru_maxrss: "i64",
   rest: 104,
-});
+}));
 /** glibc's struct sigaction (not the kernel's). */
-export const sigaction: Struct<"sa_handler" | "sa_mask" | "sa_flags" | "sa_restorer"> = struct({
-  sa_handler: "u64",
-  sa_mask: 128,
-  sa_flags: "i32",
-  sa_restorer: "u64",
-});
+export const sigaction: Struct<"sa_handler" | "sa_mask" | "sa_flags" | "sa_restorer"> = struct(
+  () => ({
+    sa_handler: "u64",
+    sa_mask: 128,
+    sa_flags: "i32",
+    sa_restorer: "u64",
+  }),
+);
 export const statx: Struct<
   | "stx_mask"
   | "stx_blksize"
@@ -240,7 +261,7 @@ export const statx: Struct<
   | "stx_dev_major"
   | "stx_dev_minor"
   | "rest"
-> = struct({
+> = struct(() => ({
   stx_mask: "u32",
   stx_blksize: "u32",
   stx_attributes: "u64",
@@ -254,16 +275,18 @@ export const statx: Struct<
   stx_dev_major: "u32",
   stx_dev_minor: "u32",
   rest: 112,
-});
+}));
 
 /** What getdents64(2) writes; each is as long as its name makes it. */
-export const linuxDirent64: Struct<"d_ino" | "d_off" | "d_reclen" | "d_type" | "d_name"> = struct({
-  d_ino: "u64",
-  d_off: "i64",
-  d_reclen: "u16",
-  d_type: "u8",
-  d_name: 256,
-});
+export const linuxDirent64: Struct<"d_ino" | "d_off" | "d_reclen" | "d_type" | "d_name"> = struct(
+  () => ({
+    d_ino: "u64",
+    d_off: "i64",
+    d_reclen: "u16",
+    d_type: "u8",
+    d_name: 256,
+  }),
+);
 
 /** sigset_t: one bit a signal, 128 bytes in glibc. */
 export const sigsetSize = 128;

@@ -6,7 +6,7 @@
  * master would say EIO for ever. When the job's leader ends, the kernel hangs the terminal up; what was
  * written before can still be read from the master, and is.
  */
-import { errno } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
 import { allocate, copyOf, type Memory } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { Scope } from "../base/scope.ts";

@@ -4,7 +4,7 @@
  * no part of Bun's own event loop.
  */
 
-import { errno } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { connectionsMax } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";

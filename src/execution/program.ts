@@ -3,7 +3,8 @@
  * words it is refused, as execvp(3) and a shell do it. The daemon starts the program as a child, a
  * starter becomes it; both come here, so that it makes no difference.
  */
-import { errno, errnoText } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
+import { errnoText } from "../../ffi/errno-names.ts";
 import { AT_FDCWD } from "../../ffi/linux/constants.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { fileNameBytesMax } from "../base/limits.ts";

@@ -1,5 +1,5 @@
 /** Datagrams with descriptors: sendmsg(2), recvmsg(2), SCM_RIGHTS. See unix(7) and cmsg(3). */
-import { errno } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
 import {
   MSG_CMSG_CLOEXEC,
   MSG_CTRUNC,

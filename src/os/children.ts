@@ -1,5 +1,5 @@
 /** Watching and reaping children: pidfd_open(2), wait4(2), waitid(2). */
-import { errno } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
 import {
   CLD_EXITED,
   CLD_STOPPED,

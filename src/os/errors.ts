@@ -1,5 +1,6 @@
 /** How a failed call of `Sys` becomes a typed error. */
-import { errno, errnoName, errnoText } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
+import { errnoName, errnoText } from "../../ffi/errno-names.ts";
 
 /** A system call failed in a way its caller did not expect. */
 export class SystemError extends Error {

@@ -2,7 +2,7 @@
  * Descriptors and who closes them. `Fd` owns its descriptor and closes it exactly once; `RawFd` is
  * on loan for one call; a plain number is nobody's yet.
  */
-import { errno } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
 import { F_DUPFD_CLOEXEC, F_GETFD, FD_CLOEXEC } from "../../ffi/linux/constants.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { assert } from "../base/assert.ts";

@@ -1,5 +1,5 @@
 /** Small things done with files: whole reads and writes, identity, removal. */
-import { errno } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
 import {
   AT_EACCESS,
   AT_EMPTY_PATH,

@@ -1,6 +1,6 @@
 /** The PID file: a lock held for life decides who is the daemon, not the number in the file. */
 
-import { errno } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
 import { LOCK_EX, LOCK_NB, O_CREAT, O_NOFOLLOW, O_RDWR } from "../../ffi/linux/constants.ts";
 import { copyOf } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";

@@ -1,5 +1,5 @@
 /** One epoll instance, level-triggered: descriptors to handlers. See epoll(7). */
-import { errno } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
 import {
   EPOLL_CLOEXEC,
   EPOLL_CTL_ADD,

@@ -1,5 +1,5 @@
 /** What this process is: its exact arguments and environment, its directory, its runtime. */
-import { errno } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
 import {
   PR_SET_CHILD_SUBREAPER,
   PR_SET_NAME,

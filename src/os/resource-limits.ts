@@ -2,7 +2,7 @@
  * Resource limits: getrlimit(2), prlimit(2). All of a process travel as one block of bytes, the
  * kernel's `struct rlimit` of each resource in the order of its numbers.
  */
-import { errno } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
 import {
   RLIMIT_AS,
   RLIMIT_CORE,

@@ -1,5 +1,5 @@
 /** Signals: names, masks, dispositions, and a descriptor that delivers them. See signal(7). */
-import { errno } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
 import {
   SFD_CLOEXEC,
   SFD_NONBLOCK,

@@ -1,6 +1,6 @@
 /** SOCK_SEQPACKET sockets in the file system: listen, connect, and who is on the other side. */
 
-import { errno } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
 import {
   AF_UNIX,
   O_DIRECTORY,

@@ -1,5 +1,5 @@
 /** Deadlines over one timerfd, so that time is a descriptor like all others. */
-import { errno } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
 import { CLOCK_MONOTONIC, TFD_CLOEXEC, TFD_NONBLOCK } from "../../ffi/linux/constants.ts";
 import { allocate } from "../../ffi/memory.ts";
 import { itimerspec } from "../../ffi/structs.ts";

@@ -1,6 +1,6 @@
 /** Learning that a file has lost its name: inotify(7), without waking up for anything else. */
 
-import { errno } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
 import {
   IN_ATTRIB,
   IN_CLOEXEC,

@@ -12,9 +12,20 @@ test.each<{ what: string; options?: Options; env?: string[]; request: Partial<Re
     request: { socket: "s", project: "p" },
   },
   {
-    what: "variables alone",
+    what: "the socket of the environment: its project does not matter, however it is spelled",
+    env: ["PFD_SOCKET=/s", "PFD_PROJECT=/"],
+    request: { socket: "/s" },
+  },
+  {
+    what: "the project of the environment",
+    env: ["PFD_PROJECT=p"],
+    request: { project: "p" },
+  },
+  {
+    what: "and for the mode that is about projects",
+    options: { mode: "project" },
     env: ["PFD_SOCKET=/s", "PFD_PROJECT=p"],
-    request: { socket: "/s", project: "p" },
+    request: { mode: "project", project: "p" },
   },
   {
     what: "options win",
@@ -23,10 +34,10 @@ test.each<{ what: string; options?: Options; env?: string[]; request: Partial<Re
     request: { socket: "o", project: "q" },
   },
   {
-    what: "a forced mode is not about the socket of the environment",
+    what: "a forced mode is not about the socket of the environment, nor about its project",
     options: { mode: "runtime" },
     env: ["PFD_SOCKET=/s", "PFD_PROJECT=p"],
-    request: { mode: "runtime", project: "p" },
+    request: { mode: "runtime" },
   },
   {
     what: "a forced mode and a socket by option",

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { errno } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
 import { openLibc } from "../../ffi/libc.ts";
 import { copyOf } from "../../ffi/memory.ts";
 import type { Sys, SysName } from "../../ffi/sys.ts";

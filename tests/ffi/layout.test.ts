@@ -179,14 +179,14 @@ describe("Struct", () => {
   const mixed = { a: "u8", b: "u16", c: "u8", d: "u32", e: "u8", f: "u64", g: "u8" } as const;
 
   test("aligns each field to its size, and the whole to the widest", () => {
-    const struct = new Struct(mixed);
+    const struct = new Struct(() => mixed);
     const offsets = Object.keys(mixed).map((name) => struct.offset(name as keyof typeof mixed));
     expect(offsets).toEqual([0, 2, 4, 8, 12, 16, 24]);
     expect(struct.size).toBe(32);
   });
 
   test("packed, has no gaps and no tail", () => {
-    const struct = new Struct(mixed, { packed: true });
+    const struct = new Struct(() => mixed, { packed: true });
     const offsets = Object.keys(mixed).map((name) => struct.offset(name as keyof typeof mixed));
     expect(offsets).toEqual([0, 1, 3, 4, 8, 9, 17]);
     expect(struct.size).toBe(18);
@@ -200,7 +200,7 @@ describe("Struct", () => {
     { what: "a tail is filled up to the widest", fields: { a: "i64", b: "i32" }, size: 16 },
     { what: "no tail when it ends aligned", fields: { a: "i32", b: "i32" }, size: 8 },
   ] as const)("$what", ({ fields: these, size }) => {
-    expect(new Struct<string>(these).size).toBe(size);
+    expect(new Struct<string>(() => these).size).toBe(size);
   });
 
   test.each([
@@ -211,7 +211,7 @@ describe("Struct", () => {
     { type: "i64", values: [0, -1, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER] },
     { type: "u64", values: [0, 2 ** 32, Number.MAX_SAFE_INTEGER] },
   ] as const)("a $type reads back as written, at any base, and touches nothing else", (row) => {
-    const struct = new Struct({ before: "u8", value: row.type, after: "u8" });
+    const struct = new Struct(() => ({ before: "u8", value: row.type, after: "u8" }));
     for (const base of [0, struct.size, struct.size + 3]) {
       for (const value of row.values) {
         const memory = allocate(base + struct.size).fill(0x5a);
@@ -224,7 +224,7 @@ describe("Struct", () => {
   });
 
   test("points to another block, and to nothing", () => {
-    const struct = new Struct({ count: "u32", where: "ptr" });
+    const struct = new Struct(() => ({ count: "u32", where: "ptr" }));
     const memory = allocate(struct.size);
     const target = allocate(10);
     struct.point(memory, "where", target);
@@ -233,7 +233,11 @@ describe("Struct", () => {
     expect(struct.get(memory, "where")).toBe(0);
   });
 
-  const refusing: Struct<string> = new Struct<string>({ bytes: 4, where: "ptr", wide: "i64" });
+  const refusing: Struct<string> = new Struct<string>(() => ({
+    bytes: 4,
+    where: "ptr",
+    wide: "i64",
+  }));
   test.each([
     { what: "reading a field there is not", act: () => refusing.get(allocate(24), "other") },
     { what: "writing a field there is not", act: () => refusing.set(allocate(24), "other", 1) },

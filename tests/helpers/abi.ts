@@ -2,7 +2,7 @@
  * Everything our tables say about the C interface, keyed by the C expression that must agree:
  * constants, error numbers, and the sizes and offsets of structures.
  */
-import { errno } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
 import * as constants from "../../ffi/linux/constants.ts";
 import * as structs from "../../ffi/structs.ts";
 import { Struct } from "../../ffi/structs.ts";

@@ -7,6 +7,7 @@ import { join } from "node:path";
 export const nativeCompiler: string | undefined = Bun.which("cc") ?? undefined;
 
 const headers = [
+  "dirent.h",
   "fcntl.h",
   "limits.h",
   "poll.h",

@@ -4,7 +4,8 @@
  * hang, a descriptor, a child, a C object or a umask left behind, a next run that does not work.
  */
 import { readdirSync, readlinkSync } from "node:fs";
-import { type ErrnoName, errno } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
+import type { ErrnoName } from "../../ffi/errno-names.ts";
 import { P_PID, WEXITED, WNOHANG, WNOWAIT } from "../../ffi/linux/constants.ts";
 import { allocate, type Memory } from "../../ffi/memory.ts";
 import { siginfo } from "../../ffi/structs.ts";
@@ -15,6 +16,8 @@ import { OccupiedError } from "../../src/daemon/endpoint.ts";
 import { DiscoveryError } from "../../src/domain/discovery.ts";
 import { SystemError } from "../../src/os/errors.ts";
 import { ProtocolError } from "../../src/protocol/wire.ts";
+
+const numberOf: ReadonlyMap<string, number> = new Map(Object.entries(errno));
 
 /** Which call fails, from which time on, and how. */
 export interface Fault {
@@ -194,7 +197,7 @@ export class Faults {
     if (fault?.name === name && (fault.forEver ? nth >= fault.nth : nth === fault.nth)) {
       this.#met += 1;
       if (doneAnyway.has(name)) (this.#real[name] as Call)(...values);
-      return -errno[fault.error];
+      return -(numberOf.get(fault.error) ?? 0);
     }
     // Looked up for each call: an entry of the real table replaces itself on its first.
     const result = (this.#real[name] as Call)(...values);

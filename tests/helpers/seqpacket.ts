@@ -5,7 +5,8 @@
  */
 import { dlopen, FFIType } from "bun:ffi";
 import { openSync } from "node:fs";
-import { errno, errnoName } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
+import { errnoName } from "../../ffi/errno-names.ts";
 import { openLibc } from "../../ffi/libc.ts";
 import {
   AF_UNIX,

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { errno, errnoName, errnoText } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
+import { errnoName, errnoText } from "../../ffi/errno-names.ts";
 import { check, reasonOf, retry, SystemError } from "../../src/os/errors.ts";
 
 test.each(Object.entries<number>(errno))("%s has its name and its words", (name, number) => {
