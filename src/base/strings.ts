@@ -46,7 +46,26 @@ export function dropStrings(list: StringList, count: number): StringList {
 
 /** One byte a character: exact both ways, for comparing and showing what may not be UTF-8. */
 export function latin1(bytes: Uint8Array): string {
+  // A client handles a few words only, and Buffer's first use costs it more than all of them.
+  if (bytes.length <= 256) return String.fromCharCode(...bytes);
   return bufferOf(bytes).toString("latin1");
+}
+
+/** Text whose bytes are of no interest where they are not UTF-8. A byte order mark is a character. */
+export function utf8(bytes: Uint8Array): string {
+  return decoder.decode(bytes);
+}
+const decoder: TextDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** A text's bytes. */
+export function fromUtf8(text: string): Uint8Array<ArrayBuffer> {
+  return encoder.encode(text);
+}
+const encoder: TextEncoder = new TextEncoder();
+
+/** Writes a text's bytes into `target`, as many as fit; see TextEncoder.encodeInto. */
+export function writeUtf8(text: string, target: Uint8Array): { read: number; written: number } {
+  return encoder.encodeInto(text, target);
 }
 
 /** The inverse of `latin1`. */

@@ -3,7 +3,7 @@
  * asked for.
  */
 import type { Sys } from "../../ffi/sys.ts";
-import { dropStrings, fromLatin1, latin1, type StringList } from "../base/strings.ts";
+import { dropStrings, fromLatin1, latin1, type StringList, utf8 } from "../base/strings.ts";
 import type { Daemon } from "../client/connect.ts";
 import { ClientError } from "../client/errors.ts";
 import { connectOrLaunch } from "../client/launch.ts";
@@ -94,15 +94,15 @@ function reach(
   output: Output,
   { reading, around }: { reading: Reading; around: Surroundings },
 ): Daemon {
-  const textOf = (name: string): string | undefined => {
+  const named = (name: string): string | undefined => {
     const value = lastValue(reading, name);
-    return value === undefined ? undefined : utf8(value);
+    return value === undefined ? undefined : textOf(value);
   };
   const request = discoveryRequest(
     {
-      socket: textOf("socket"),
-      mode: textOf("mode"),
-      project: textOf("project"),
+      socket: named("socket"),
+      mode: named("mode"),
+      project: named("project"),
     },
     ownVariables,
   );
@@ -137,13 +137,13 @@ class StringWords implements Words {
 }
 
 /** Bytes that are text, after all. */
-function utf8(bytes: string): string {
-  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(fromLatin1(bytes));
+function textOf(bytes: string): string {
+  return utf8(fromLatin1(bytes));
 }
 
 function complain(output: Output, error: unknown): number {
   if (error instanceof UsageError) {
-    output.complain(`${utf8(error.message)} (see '${output.called} --help')`);
+    output.complain(`${textOf(error.message)} (see '${output.called} --help')`);
     return exitCodes.preforkFailed;
   }
   if (error instanceof ClientError) {

@@ -3,7 +3,7 @@
 import type { Sys } from "../../ffi/sys.ts";
 import { jobFdNumberMax, jobFdsMax } from "../base/limits.ts";
 import type { Scope } from "../base/scope.ts";
-import { fromLatin1, type StringList } from "../base/strings.ts";
+import { fromLatin1, fromUtf8, type StringList } from "../base/strings.ts";
 import { SystemError } from "../os/errors.ts";
 import { type Fd, type RawFd, standard } from "../os/fd.ts";
 import { openNull, openPlace } from "../os/files.ts";
@@ -105,8 +105,7 @@ export function capture(
     controllingTerminal: controlling !== undefined,
     terminalGuard: terminalGuard || undefined,
     directoryIndex: 0,
-    directoryPath:
-      options.directory === undefined ? new TextEncoder().encode(shown) : fromLatin1(shown),
+    directoryPath: options.directory === undefined ? fromUtf8(shown) : fromLatin1(shown),
     descriptors,
     argv: caller.argv,
     env: caller.env,

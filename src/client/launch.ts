@@ -6,7 +6,7 @@
 import { O_DIRECTORY } from "../../ffi/linux/constants.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { launchTimeoutMs } from "../base/limits.ts";
-import { stringList } from "../base/strings.ts";
+import { fromUtf8, stringList } from "../base/strings.ts";
 import { isSuccess } from "../base/wait-status.ts";
 import { type Candidate, pidPathOf } from "../domain/discovery.ts";
 import { tryReap } from "../os/children.ts";
@@ -68,7 +68,7 @@ function launch(sys: Sys, { socketPath, mode }: Candidate): boolean {
   if (mode !== "explicit") words.push("--mode", mode);
   const pid = trySpawn(sys, {
     path: ownExecutable,
-    argv: stringList(new TextEncoder().encode(words.map((word) => `${word}\0`).join(""))),
+    argv: stringList(fromUtf8(words.map((word) => `${word}\0`).join(""))),
     env: ownEnvironment(sys),
     descriptors: new Map([
       [0, nothing.raw],

@@ -19,7 +19,7 @@ import { cString } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { launchTimeoutMs } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
-import { latin1, stringList } from "../base/strings.ts";
+import { fromUtf8, latin1, stringList } from "../base/strings.ts";
 import { logPathOf } from "../domain/discovery.ts";
 import { check, reasonOf, SystemError } from "../os/errors.ts";
 import { Fd, isOpen, standard } from "../os/fd.ts";
@@ -191,7 +191,8 @@ function becomeSecondStage(sys: Sys, options: ServeOptions, ready: Fd): never {
     replaceFd(sys, nothing.raw, standard.output);
     if (ready.raw === readyFdNumber) check(sys.fcntl(ready.raw, F_SETFD, 0), "fcntl");
     else replaceFd(sys, ready.raw, readyFdNumber);
-    const argv = stringList(fromUtf8(secondStageArguments(options)));
+    const words = secondStageArguments(options).map((word) => `${word}\0`);
+    const argv = stringList(fromUtf8(words.join("")));
     exec(sys, ownExecutable, argv, oneThreadEnvironment(ownEnvironment(sys)));
   } catch (error) {
     writeText(sys, standard.error, `pfd: cannot become a daemon: ${reasonOf(error)}\n`);
@@ -207,8 +208,4 @@ function secondStageArguments(options: ServeOptions): string[] {
   if (options.pidFile !== undefined) words.push("--pid-file", options.pidFile);
   if (options.logFile !== undefined) words.push("--log", options.logFile);
   return words;
-}
-
-function fromUtf8(words: readonly string[]): Uint8Array {
-  return new TextEncoder().encode(words.map((word) => `${word}\0`).join(""));
 }

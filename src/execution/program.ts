@@ -12,10 +12,12 @@ import {
   environmentValue,
   firstString,
   fromLatin1,
+  fromUtf8,
   latin1,
   type StringList,
   stringList,
   strings,
+  utf8,
 } from "../base/strings.ts";
 import { executableCandidates, isPath } from "../domain/lookup.ts";
 import { executeAccess, type Path, targetStatus } from "../os/files.ts";
@@ -34,11 +36,9 @@ export interface Refused {
  */
 export type StartFile = (path: Path, argv: StringList) => number;
 
-const text: TextDecoder = new TextDecoder();
-
 /** The command as it is shown. */
 export function commandName({ argv }: RunRequest): string {
-  return text.decode(firstString(argv));
+  return utf8(firstString(argv));
 }
 
 /**
@@ -71,7 +71,7 @@ export function startProgram(
 
 /** The job's directory may not be entered. */
 export function directoryRefused(request: RunRequest, number: number): Refused {
-  const where = text.decode(request.directoryPath);
+  const where = utf8(request.directoryPath);
   const reason = `${commandName(request)}: cannot start in ${where}: ${errnoText(number)}`;
   return { code: "noDirectory", errno: number, reason };
 }
@@ -127,7 +127,7 @@ function shellArguments(path: Path, argv: StringList): StringList {
 function refusalOf(name: string, number: number): Refused {
   const refused = { errno: number };
   if (number === errno.ENOENT || number === errno.ENOTDIR) {
-    const what = isPath(new TextEncoder().encode(name)) ? "no such file" : "command not found";
+    const what = isPath(fromUtf8(name)) ? "no such file" : "command not found";
     return { ...refused, code: "notFound", reason: `${name}: ${what}` };
   }
   const why = errnoText(number);

@@ -24,16 +24,15 @@ import {
 import { allocate, copyOf, cString, type Memory } from "../../ffi/memory.ts";
 import { statx } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
+import { fromUtf8, utf8, writeUtf8 } from "../base/strings.ts";
 import { check, retry } from "./errors.ts";
 import { Fd, own, type RawFd } from "./fd.ts";
 
 /** A path as text (UTF-8) or as the bytes it is. */
 export type Path = string | Uint8Array;
 
-const decoder: TextDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
-const encoder: TextEncoder = new TextEncoder();
 function shown(path: Path): string {
-  return typeof path === "string" ? path : decoder.decode(path);
+  return typeof path === "string" ? path : utf8(path);
 }
 
 export interface FileStatus {
@@ -50,7 +49,7 @@ const page: Memory = allocate(4096);
 /** `path` as the kernel takes it, until the next call of this function. */
 function cPath(path: Path): Memory {
   if (typeof path !== "string") return cString(path);
-  const { read, written } = encoder.encodeInto(path, page);
+  const { read, written } = writeUtf8(path, page);
   if (read < path.length || written === page.length || path.includes("\0")) return cString(path);
   page[written] = 0;
   return page;
@@ -158,7 +157,7 @@ export function writeAll(sys: Sys, fd: RawFd, bytes: Uint8Array): void {
 }
 
 export function writeText(sys: Sys, fd: RawFd, text: string): void {
-  writeAll(sys, fd, encoder.encode(text));
+  writeAll(sys, fd, fromUtf8(text));
 }
 
 /** Removes a name. That it is gone already is fine. */
@@ -197,7 +196,7 @@ const target: Memory = allocate(4096);
 export function descriptorTarget(sys: Sys, number: number): string | undefined {
   const name = cPath(`/proc/self/fd/${number}`);
   const size = sys.readlinkat(AT_FDCWD, name, target, target.length);
-  return size < 0 ? undefined : decoder.decode(target.subarray(0, size));
+  return size < 0 ? undefined : utf8(target.subarray(0, size));
 }
 
 /** Puts `replacement` where `number` is; the replacement stays open under its own number too. */

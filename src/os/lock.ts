@@ -5,6 +5,7 @@ import { LOCK_EX, LOCK_NB, O_CREAT, O_NOFOLLOW, O_RDWR } from "../../ffi/linux/c
 import { copyOf } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { Scope } from "../base/scope.ts";
+import { fromUtf8, utf8 } from "../base/strings.ts";
 import { check, retry, SystemError } from "./errors.ts";
 import type { Fd, RawFd } from "./fd.ts";
 import { isFile, open, readToEnd, removeFileIfPossible, statusOf, statusOfFd } from "./files.ts";
@@ -30,7 +31,7 @@ export class PidFile implements Disposable {
 
   write(pid: number): void {
     check(this.#sys.ftruncate(this.#file.raw, 0), "ftruncate", this.#path);
-    const text = copyOf(new TextEncoder().encode(`${pid}\n`));
+    const text = copyOf(fromUtf8(`${pid}\n`));
     check(this.#sys.pwrite(this.#file.raw, text, text.length, 0), "write", this.#path);
   }
 
@@ -109,6 +110,6 @@ function isPidFile(content: Uint8Array): boolean {
 }
 
 function parsePid(bytes: Uint8Array): number | undefined {
-  const match = /^(\d+)\n?$/.exec(new TextDecoder().decode(bytes));
+  const match = /^(\d+)\n?$/.exec(utf8(bytes));
   return match?.[1] ? Number(match[1]) : undefined;
 }

@@ -18,17 +18,17 @@ export function waitFor<Wanted extends Interest>(
   interests: readonly Wanted[],
   timeoutMs: number,
 ): Wanted[] {
-  const list = allocate(pollfd.size * interests.length);
+  const { size } = pollfd;
+  const list = allocate(size * interests.length);
   for (const [index, interest] of interests.entries()) {
-    pollfd.set(list, "fd", interest.fd, index * pollfd.size);
-    const events = interest.for === "reading" ? POLLIN : POLLOUT;
-    pollfd.set(list, "events", events, index * pollfd.size);
+    pollfd.set(list, "fd", interest.fd, index * size);
+    pollfd.set(list, "events", interest.for === "reading" ? POLLIN : POLLOUT, index * size);
   }
   check(
     retry(() => sys.poll(list, interests.length, timeoutMs)),
     "poll",
   );
-  return interests.filter((_, index) => pollfd.get(list, "revents", index * pollfd.size) !== 0);
+  return interests.filter((_, index) => pollfd.get(list, "revents", index * size) !== 0);
 }
 
 /** Waits until one of `fds` is readable or hung up. @returns those, none when time ran out. */

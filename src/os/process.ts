@@ -8,7 +8,7 @@ import {
 } from "../../ffi/linux/constants.ts";
 import { allocate, cString } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
-import { latin1, type StringList, stringList } from "../base/strings.ts";
+import { latin1, type StringList, stringList, utf8 } from "../base/strings.ts";
 import { check, SystemError } from "./errors.ts";
 import { readFile } from "./files.ts";
 import { stringPointers } from "./spawn.ts";
@@ -30,7 +30,7 @@ export function ownEnvironment(sys: Sys): StringList {
 export function workingDirectory(sys: Sys): string | undefined {
   const buffer = allocate(4096);
   if (sys.getcwd(buffer, buffer.length) === 0) return undefined;
-  return new TextDecoder().decode(buffer.subarray(0, buffer.indexOf(0)));
+  return utf8(buffer.subarray(0, buffer.indexOf(0)));
 }
 
 /** Replaces this process by `path`. Returns only by throwing. */
@@ -54,7 +54,7 @@ export class ProcessStatus {
   readonly #text: string;
 
   constructor(sys: Sys) {
-    this.#text = latin1(readFile(sys, "/proc/self/status"));
+    this.#text = utf8(readFile(sys, "/proc/self/status"));
   }
 
   /** The text of one line. */

@@ -16,7 +16,7 @@ import { allocate, copyOf, type Memory } from "../../ffi/memory.ts";
 import { rlimit } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { resourceLimitCount, runtimeFilesMax } from "../base/limits.ts";
-import { latin1 } from "../base/strings.ts";
+import { utf8 } from "../base/strings.ts";
 import { check, SystemError } from "./errors.ts";
 import { readFile } from "./files.ts";
 
@@ -28,11 +28,12 @@ interface Limit {
 
 /** The limits of this process as they are now. */
 export function resourceLimits(sys: Sys): Memory {
-  const limits = allocate(rlimit.size * resourceLimitCount);
-  const limit = allocate(rlimit.size);
+  const { size } = rlimit;
+  const limits = allocate(size * resourceLimitCount);
+  const limit = allocate(size);
   for (let resource = 0; resource < resourceLimitCount; resource++) {
     sys.getrlimit(resource, limit); // which fails for what is no resource, or no memory
-    limits.set(limit, resource * rlimit.size);
+    limits.set(limit, resource * size);
   }
   return limits;
 }
@@ -62,16 +63,23 @@ function openFilesOf(sys: Sys, pid: number): Limit | undefined {
   if (pid === 0) return undefined; // a parent in another pid namespace
   let text: string;
   try {
-    text = latin1(readFile(sys, `/proc/${pid}/limits`));
+    text = utf8(readFile(sys, `/proc/${pid}/limits`));
   } catch (error) {
     if (error instanceof SystemError) return undefined;
     throw error;
   }
-  const name = "Max open files";
-  const start = text.indexOf(name) + name.length;
-  const [soft, hard] = text.slice(start, text.indexOf("files", start)).trim().split(/ +/);
-  return soft && hard ? { soft: numberOf(soft), hard: numberOf(hard) } : undefined;
+  // "Max open files", the soft limit, the hard one and the unit, in columns.
+  const start = text.indexOf("Max open files") + limitsNameWidth;
+  const column = (index: number): string => {
+    const from = start + index * limitsColumnWidth;
+    return text.slice(from, from + limitsColumnWidth).trim();
+  };
+  return { soft: numberOf(column(0)), hard: numberOf(column(1)) };
 }
+
+/** The columns of /proc/PID/limits: fs/proc/base.c prints "%-25s %-20s %-20s %-10s". */
+const limitsNameWidth = 26;
+const limitsColumnWidth = 21;
 
 function numberOf(text: string): bigint {
   return text === "unlimited" ? unlimited : BigInt(text);

@@ -17,6 +17,7 @@ import { sockaddrUn, timeval, ucred } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { listenBacklog, socketPathBytesMax } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
+import { fromUtf8 } from "../base/strings.ts";
 import { check, retry, SystemError } from "./errors.ts";
 import { Fd, own, type RawFd } from "./fd.ts";
 import { open } from "./files.ts";
@@ -41,8 +42,6 @@ const unreachableByErrno: ReadonlyMap<number, Unreachable> = new Map([
   [errno.EAGAIN, "busy"],
 ]);
 
-const encoder: TextEncoder = new TextEncoder();
-
 /**
  * Calls `use` with the socket address of `path`. A path over the 107 bytes of sun_path is reached
  * through a handle on its directory, /proc/self/fd/N/name, which lives as long as the call.
@@ -52,11 +51,11 @@ function withAddress<Result>(
   path: string,
   use: (address: Memory, size: number) => Result,
 ): Result {
-  const bytes = encoder.encode(path);
+  const bytes = fromUtf8(path);
   if (bytes.length <= socketPathBytesMax) return use(...addressOf(bytes));
   const slash = path.lastIndexOf("/");
   using directory = open(sys, slash < 0 ? "." : path.slice(0, slash + 1), O_PATH | O_DIRECTORY);
-  const short = encoder.encode(`/proc/self/fd/${directory.raw}/${path.slice(slash + 1)}`);
+  const short = fromUtf8(`/proc/self/fd/${directory.raw}/${path.slice(slash + 1)}`);
   if (short.length > socketPathBytesMax) throw new SystemError("reach", errno.ENAMETOOLONG, path);
   return use(...addressOf(short));
 }

@@ -72,17 +72,14 @@ function encodeRun(message: RunRequest): Uint8Array<ArrayBuffer> {
         (terminalGuard ? runFlags.terminalGuard : 0) |
         (policy.killGroup ? runFlags.killGroup : 0),
     )
-    .u32(attributes.umask)
-    .u32(attributes.nice - niceMin)
+    .u32(attributes.umask, attributes.nice - niceMin)
     .bytes(attributes.ignoredSignals)
     .bytes(attributes.blockedSignals)
     .sized(attributes.limits)
-    .u32(policy.timeoutMs)
-    .u32(policy.killAfterMs)
-    .u32(disconnections[policy.onDisconnect])
+    .u32(policy.timeoutMs, policy.killAfterMs, disconnections[policy.onDisconnect])
     .u32(message.directoryIndex)
     .u32(descriptors.length);
-  for (const { number, index } of descriptors) writer.u32(number).u32(index);
+  for (const { number, index } of descriptors) writer.u32(number, index);
   if (terminalGuard) {
     const { index, settings, expected } = terminalGuard;
     writer.u32(index).sized(settings).sized(expected);
@@ -113,9 +110,6 @@ export function encodeHeader(
     .u32(magic)
     .u16(protocolMajor)
     .u16(messageTypes[message.type])
-    .u32(bodyInMemfd ? flagBodyInMemfd : 0)
-    .u32(bodySize)
-    .u32(fdCount)
-    .u32(id)
+    .u32(bodyInMemfd ? flagBodyInMemfd : 0, bodySize, fdCount, id)
     .finish();
 }

@@ -1,13 +1,11 @@
 /** A bounded reader and a writer for the fields of a body: little endian, nothing implied. */
 
+import { fromUtf8, utf8 } from "../base/strings.ts";
+
 /** What a peer sent cannot be understood; `reason` says why, for the log and for the peer. */
 export class ProtocolError extends Error {
   override readonly name = "ProtocolError";
 }
-
-/** A byte order mark is a character like others: what was sent is what arrives. */
-const decoder: TextDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
-const encoder: TextEncoder = new TextEncoder();
 
 /** Reads the fields of one body in order. Every read checks the bound before it touches a byte. */
 export class Reader {
@@ -51,7 +49,7 @@ export class Reader {
   }
 
   text(): string {
-    return decoder.decode(this.sized());
+    return utf8(this.sized());
   }
 
   #advance(size: number): number {
@@ -79,9 +77,12 @@ export class Writer {
     return this;
   }
 
-  u32(value: number): this {
-    const at = this.#advance(4);
-    this.#view.setUint32(at, value, true);
+  u32(...values: number[]): this {
+    let at = this.#advance(4 * values.length);
+    for (const value of values) {
+      this.#view.setUint32(at, value, true);
+      at += 4;
+    }
     return this;
   }
 
@@ -102,7 +103,7 @@ export class Writer {
   }
 
   text(value: string): this {
-    return this.sized(encoder.encode(value));
+    return this.sized(fromUtf8(value));
   }
 
   finish(): Uint8Array<ArrayBuffer> {
