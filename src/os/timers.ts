@@ -82,7 +82,9 @@ export class Timers implements Disposable {
     const spec = allocate(itimerspec.size);
     itimerspec.set(spec, "value_sec", Math.floor(delayMs / 1000));
     itimerspec.set(spec, "value_nsec", (delayMs % 1000) * 1_000_000);
-    check(this.#sys.timerfd_settime(this.#fd.raw, 0, spec, null), "timerfd_settime");
-    this.#armedMs = dueMs;
+    // Ignoring a failure, which the kernel has no reason for: whoever wants a deadline is in the
+    // middle of something, and the next one to be set tries again for the first of all.
+    const result = this.#sys.timerfd_settime(this.#fd.raw, 0, spec, null);
+    this.#armedMs = result < 0 ? undefined : dueMs;
   }
 }
