@@ -1,11 +1,19 @@
 import { describe, expect, test } from "bun:test";
+import { openLibc } from "../../ffi/libc.ts";
+import { sigaction } from "../../ffi/structs.ts";
+import type { Sys } from "../../ffi/sys.ts";
+import type { ProcessStatus } from "../../src/os/process.ts";
 import {
   allSignals,
+  ignoreSignals,
+  inheritedIgnored,
+  isInMask,
   type SignalName,
   signalMax,
   signalName,
   signalNumbers,
   signalSet,
+  sigsetOf,
 } from "../../src/os/signals.ts";
 import { nativeCompiler, runC } from "../helpers/c-compiler.ts";
 
@@ -38,6 +46,57 @@ test("all signals are those from 1 to the highest", () => {
   );
   expect(bits).toBe(signalMax);
   expect([...allSignals().subarray(0, signalMax / 8)]).toEqual(new Array(signalMax / 8).fill(255));
+});
+
+const numbers = Array.from({ length: signalMax }, (_, index) => index + 1);
+const inMask = (mask: Uint8Array): number[] => numbers.filter((number) => isInMask(mask, number));
+
+test.each([[[]], [[1]], [[8, 9]], [[31, 32, 33, 34]], [[64]], [numbers]])(
+  "a set holds what was put into it (row %#)",
+  (all: number[]) => {
+    const mask = signalSet(all).subarray(0, 8);
+    expect(inMask(mask)).toEqual(all);
+    expect([...sigsetOf(mask)]).toEqual([...signalSet(all)]);
+  },
+);
+
+test("a number beyond a short set is not in it", () => {
+  expect(isInMask(new Uint8Array(1).fill(0xff), 8)).toBe(true);
+  expect(isInMask(new Uint8Array(1).fill(0xff), 9)).toBe(false);
+  expect(isInMask(new Uint8Array(0), 1)).toBe(false);
+});
+
+test.each([
+  { digits: "0000000000000000", ignored: [] },
+  { digits: "0000000000000001", ignored: [1] },
+  { digits: "8000000000000000", ignored: [64] },
+  { digits: "0000000180000080", ignored: [8, 32, 33] },
+  { digits: "0000000001001000", ignored: [] }, // PIPE and XFSZ, which are Bun's
+  { digits: "ffffffffffffffff", ignored: numbers.filter((n) => n !== 13 && n !== 25) },
+])("a process of SigIgn $digits was started to ignore those", ({ digits, ignored }) => {
+  const status: Pick<ProcessStatus, "field"> = {
+    field: (name) => (name === "SigIgn" ? digits : "0000000000000000"),
+  };
+  expect(inMask(inheritedIgnored(status as ProcessStatus))).toEqual([...ignored]);
+});
+
+test("all signals but those that cannot be are ignored when asked for, and no others", () => {
+  const ignoredBy = (mask: Uint8Array): number[] => {
+    const changed: number[] = [];
+    const sys: Sys = Object.assign(Object.create(openLibc()) as Sys, {
+      sigaction: (number, action) => {
+        expect(action && sigaction.get(action, "sa_handler")).toBe(1); // SIG_IGN
+        changed.push(number);
+        return 0;
+      },
+    } satisfies Partial<Sys>);
+    ignoreSignals(sys, mask);
+    return changed;
+  };
+  const fixed = [signalNumbers.SIGKILL, signalNumbers.SIGSTOP, 32, 33];
+  expect(ignoredBy(allSignals())).toEqual(numbers.filter((number) => !fixed.includes(number)));
+  expect(ignoredBy(signalSet(["SIGINT", "SIGQUIT"]))).toEqual([2, 3]);
+  expect(ignoredBy(new Uint8Array(8))).toEqual([]);
 });
 
 describe.skipIf(nativeCompiler === undefined)("as sigaddset(3) makes them (needs cc)", () => {
