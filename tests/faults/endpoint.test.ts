@@ -106,7 +106,7 @@ const caller: Caller = {
   blockedSignals: noSignals,
 };
 /** What is told of every client. */
-const always: readonly SysName[] = ["openat", "prlimit", "getpriority", "read", "close"];
+const always: readonly SysName[] = ["openat", "getpriority", "read", "close"];
 
 test.each<[string, Partial<JobOptions>, readonly SysName[]]>([
   ["that waits", { wait: true }, always],
@@ -155,6 +155,6 @@ test("the context of a client whose job gets a terminal", () => {
     const { fds, request } = capture(sys, caller, job, { owned, terminals });
     must(fds.length === 5 && request.terminalGuard?.index === 4, "three times and once more");
   };
-  const calls: SysName[] = ["openat", "ioctl", "ioctl_number", "fcntl", "prlimit", "close"];
+  const calls: SysName[] = ["openat", "ioctl", "ioctl_number", "fcntl", "close"];
   expect(explored(real, { run }, calls)).toEqual([]);
 });
