@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { errno } from "../../ffi/errno.ts";
+import * as errno from "../../ffi/errno.ts";
 import { openLibc } from "../../ffi/libc.ts";
 import {
   RLIMIT_AS,
