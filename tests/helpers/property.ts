@@ -8,7 +8,8 @@ const runsDefault = 300;
 /** Looking for the smallest failing case ends here, unless `FC_RUNS` says how long to look. */
 const timeLimitMs = 10_000;
 
-function setting(name: string): number | undefined {
+/** The whole number in an environment variable; undefined when there is none. */
+export function setting(name: string): number | undefined {
   const text = process.env[name];
   if (text === undefined || text === "") return undefined;
   const number = Number(text);
