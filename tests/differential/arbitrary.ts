@@ -345,7 +345,7 @@ function installed(
 
 /**
  * Soft and hard limits to be lowered to. The lowest are such that a Bun program, which the client
- * is, starts at all: it needs 256 KiB of stack and gigabytes of address space.
+ * is, starts at all: see known-limits.ts.
  */
 const limitValues: Readonly<Record<Resource, readonly number[]>> = {
   CPU: [100, 3600],
@@ -355,7 +355,7 @@ const limitValues: Readonly<Record<Resource, readonly number[]>> = {
   CORE: [0, 1, 1e6],
   RSS: [0, 2 ** 30],
   NPROC: [10_000],
-  NOFILE: [64, 100, 256, 1024, 4096],
+  NOFILE: [20, 64, 100, 256, 1024, 4096],
   MEMLOCK: [0, 65_536],
   AS: [2 ** 36, 2 ** 40],
   LOCKS: [0, 100],

@@ -83,6 +83,9 @@ const byName: Readonly<Record<string, Partial<Context>>> = {
     descriptors: [...plain.descriptors, ...onThing(0, [100, 255, 399])],
     limits: [{ resource: "NOFILE", soft: 64, hard: "kept" }],
   },
+  "a soft limit on descriptors below the daemon's own": {
+    limits: [{ resource: "NOFILE", soft: 10, hard: "kept" }],
+  },
   "251 descriptors": { descriptors: [...plain.descriptors, ...onThing(0, range(3, 250))] },
   "a deleted directory": { directory: { kind: "deleted" } },
   "a directory whose path is too long": { directory: { kind: "deep", levels: 20 } },

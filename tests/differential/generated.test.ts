@@ -20,6 +20,9 @@ const caseTimeoutMs = 400;
 /** Looking for a smaller context that fails, too, ends here. */
 const shrinkTimeoutMs = 15_000;
 
+/** How many of the failures are told of besides the first. */
+const othersShown = 20;
+
 interface Failure {
   readonly index: number;
   readonly context: Context;
@@ -63,16 +66,24 @@ describe(`${count} contexts of seed ${seed}, directly and through prefork`, () =
       const [first] = failing;
       if (!first) return;
       const smallest = await shrink(launcher, first, aspect);
-      const which = failing.map(({ index }) => index).join(", ");
       throw new Error(
-        `${failing.length} of ${count} contexts differ in ${aspect}: ${which}\n` +
+        `${failing.length} of ${count} contexts differ in ${aspect}\n` +
           `the first one (PREFORK_SEED=${seed} PREFORK_CASES=${first.index + 1}) made smaller:\n` +
-          describeFailure(smallest.context, smallest.difference),
+          `${describeFailure(smallest.context, smallest.difference)}\n` +
+          `others:\n${failing
+            .slice(1, 1 + othersShown)
+            .map(summary)
+            .join("")}`,
       );
     },
     shrinkTimeoutMs + 15_000,
   );
 });
+
+/** One line: which it is, and the first line in which it differs. */
+function summary({ index, difference: { direct, viaClient } }: Failure): string {
+  return `  case ${index}: directly ${direct[0] ?? "-"}, through prefork ${viaClient[0] ?? "-"}\n`;
+}
 
 /** The smallest context found that still differs in `aspect`; the given one when none is. */
 async function shrink(launcher: Launcher, failure: Failure, aspect: Aspect): Promise<Failure> {
