@@ -127,6 +127,7 @@ const environment: fc.Arbitrary<readonly ByteText[]> = fc.oneof(
   },
 );
 
+/** Those outside the case are such that no core file can be left there. */
 const directory: fc.Arbitrary<Directory> = fc.oneof(
   { weight: 6, arbitrary: fc.constant(plain.directory) },
   {

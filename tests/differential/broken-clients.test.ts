@@ -104,9 +104,19 @@ afterAll(async () => {
 test.each([...clients])("one that %s", async (_, script, expected, given = context) => {
   const head = `use Fcntl; use POSIX (); our $PFC = "${box.bin}/pfc"; our $BOX = "${box.directory}";`;
   const client = box.write("broken", `#!${perl}\n${head}\n${script}\n`, 0o755);
-  await using launcher = new Launcher(box, client);
+  await using launcher = new Launcher(box, { client });
   const found = differences(given, await launcher.runBoth(given));
   expect(found.map(({ aspect }) => aspect)).toEqual([...expected]);
+});
+
+test("one that does not end", async () => {
+  const client = box.write("broken", `#!${perl}\nsleep 1000;\n`, 0o755);
+  await using launcher = new Launcher(box, { client, hangTimeoutS: 1 });
+  const { viaClient } = await launcher.runBoth(context);
+  expect({ end: viaClient.end, report: viaClient.report }).toEqual({
+    end: "hung",
+    report: undefined,
+  });
 });
 
 test("every aspect is covered", () => {

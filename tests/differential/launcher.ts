@@ -6,7 +6,7 @@ import type { Context } from "./context.ts";
 import { type Observation, parseAnswer } from "./observation.ts";
 import { encodeRequest, type Places, type Prefix } from "./request.ts";
 
-/** After so long a program is taken to hang, and killed. */
+/** After so long a program is taken to hang, and killed, unless said otherwise. */
 const hangTimeoutS = 20;
 
 /** Numbers of system calls, which Perl does not know by name. See syscalls(2). */
@@ -27,6 +27,12 @@ const systemCalls: Readonly<Record<string, Readonly<Record<string, number>>>> = 
 /** The same command by itself. It is looked up and executed by a program that is not ours. */
 export const directly: Prefix = ["/usr/bin/nice", "-n", "0", "--"];
 
+export interface LauncherOptions {
+  /** What is run in the place of the sandbox's pfc. */
+  readonly client?: string;
+  readonly hangTimeoutS?: number;
+}
+
 /** Both runs of one context. */
 export interface Pair {
   readonly direct: Observation;
@@ -41,17 +47,18 @@ export class Launcher implements AsyncDisposable {
   readonly #client: Prefix;
   #pending = "";
 
-  /** Runs through the client `pfc` of the sandbox, whose daemon listens at its socket. */
-  constructor(box: Sandbox, client: string = join(box.bin, "pfc")) {
+  /** Runs through the client of the sandbox, whose daemon listens at its socket. */
+  constructor(box: Sandbox, options: LauncherOptions = {}) {
     const perl = Bun.which("perl");
     if (perl === null) throw new Error("there is no perl");
     this.#places = { case: box.path("case"), observer: box.path("observe") };
+    const client = options.client ?? join(box.bin, "pfc");
     this.#client = [client, "--wait", "--socket", box.socketPath, "--"];
     const prologue = perlPrologue({
       CASE: this.#places.case,
       PLAN: box.path("plan"),
       REPORT: box.path("report"),
-      TIMEOUT: String(hangTimeoutS),
+      TIMEOUT: String(options.hangTimeoutS ?? hangTimeoutS),
     });
     const install = (name: string, path: string): void => {
       const body = readFileSync(join(import.meta.dir, name), "latin1");
