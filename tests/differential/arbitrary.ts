@@ -139,7 +139,7 @@ const directory: fc.Arbitrary<Directory> = fc.oneof(
   {
     weight: 1,
     arbitrary: fc
-      .constantFrom("/", "/proc", "/dev/pts")
+      .constantFrom("/proc", "/proc/sys", "/dev/pts")
       .map((path) => ({ kind: "outside", path }) as const),
   },
   {

@@ -1,19 +1,21 @@
 /**
  * Execution contexts by chance, each run directly and through the client of one daemon: nothing may
- * differ. `PREFORK_CASES` sets how many there are, `PREFORK_SEED` which.
+ * differ. `PREFORK_CASES` sets how many there are, `PREFORK_SEED` which. Half as many again run in a
+ * daemon whose own state is odd, since none of that may reach a job.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { setting } from "../helpers/property.ts";
-import { Sandbox } from "../helpers/sandbox.ts";
+import { type Daemon, Sandbox } from "../helpers/sandbox.ts";
 import { contexts } from "./arbitrary.ts";
-import { type Aspect, aspects, type Difference, differences } from "./comparison.ts";
+import { aspects, type Difference, differences } from "./comparison.ts";
 import type { Context } from "./context.ts";
 import { Launcher } from "./launcher.ts";
+import { serveOddly } from "./odd-daemon.ts";
 import { describeFailure } from "./reproduction.ts";
 
-const count = setting("PREFORK_CASES") ?? 500;
-const seed = setting("PREFORK_SEED") ?? 20_251_124;
+const casesWanted = setting("PREFORK_CASES") ?? 500;
+const seedWanted = setting("PREFORK_SEED") ?? 20_251_124;
 
 /** Generous: on a busy machine a case takes some 100 ms. */
 const caseTimeoutMs = 400;
@@ -29,7 +31,19 @@ interface Failure {
   readonly difference: Difference;
 }
 
-describe(`${count} contexts of seed ${seed}, directly and through prefork`, () => {
+interface Run {
+  readonly name: string;
+  readonly serve: (box: Sandbox) => Promise<Daemon>;
+  readonly seed: number;
+  readonly count: number;
+}
+
+const runs: readonly Run[] = [
+  { name: "a plain", serve: (box) => box.serve(), seed: seedWanted, count: casesWanted },
+  { name: "an odd", serve: serveOddly, seed: seedWanted + 1, count: Math.ceil(casesWanted / 2) },
+];
+
+describe.each([...runs])("$count contexts in $name daemon", ({ serve, seed, count }) => {
   const box = new Sandbox();
   const failures: Failure[] = [];
   let launcher: Launcher;
@@ -37,7 +51,7 @@ describe(`${count} contexts of seed ${seed}, directly and through prefork`, () =
 
   beforeAll(
     async () => {
-      await box.serve();
+      await serve(box);
       launcher = new Launcher(box);
       for (const [index, context] of fc.sample(contexts, { seed, numRuns: count }).entries()) {
         const pair = await launcher.runBoth(context);
@@ -65,10 +79,10 @@ describe(`${count} contexts of seed ${seed}, directly and through prefork`, () =
       const failing = failures.filter(({ difference }) => difference.aspect === aspect);
       const [first] = failing;
       if (!first) return;
-      const smallest = await shrink(launcher, first, aspect);
+      const smallest = await shrink(launcher, first, seed);
       throw new Error(
         `${failing.length} of ${count} contexts differ in ${aspect}\n` +
-          `the first one (PREFORK_SEED=${seed} PREFORK_CASES=${first.index + 1}) made smaller:\n` +
+          `the first one (number ${first.index} of PREFORK_SEED=${seedWanted}) made smaller:\n` +
           `${describeFailure(smallest.context, smallest.difference)}\n` +
           `others:\n${failing
             .slice(1, 1 + othersShown)
@@ -85,13 +99,13 @@ function summary({ index, difference: { direct, viaClient } }: Failure): string 
   return `  case ${index}: directly ${direct[0] ?? "-"}, through prefork ${viaClient[0] ?? "-"}\n`;
 }
 
-/** The smallest context found that still differs in `aspect`; the given one when none is. */
-async function shrink(launcher: Launcher, failure: Failure, aspect: Aspect): Promise<Failure> {
+/** The smallest context found that still differs in the same aspect; the given one when none is. */
+async function shrink(launcher: Launcher, failure: Failure, seed: number): Promise<Failure> {
   let smallest = failure;
   await fc.check(
     fc.asyncProperty(contexts, async (context) => {
       const found = differences(context, await launcher.runBoth(context));
-      const difference = found.find((one) => one.aspect === aspect);
+      const difference = found.find(({ aspect }) => aspect === failure.difference.aspect);
       if (difference) smallest = { ...failure, context, difference };
       return difference === undefined;
     }),
