@@ -319,11 +319,14 @@ const thing: fc.Arbitrary<Thing> = fc.oneof(
   },
 );
 
+/** No descriptor has this number, or a higher one. */
+const closedNumber = 399;
+
 /** Which thing a descriptor leads to: an index to be wrapped, or none. */
 const choice = rarely<number | undefined>(8, fc.nat({ max: 100 }), fc.constant(undefined));
 const furtherNumber = fc.oneof(
   { weight: 8, arbitrary: fc.integer({ min: 3, max: 20 }) },
-  { weight: 1, arbitrary: fc.integer({ min: 21, max: 399 }) },
+  { weight: 1, arbitrary: fc.integer({ min: 21, max: closedNumber - 1 }) },
 );
 
 const descriptorChoices = fc.record({
@@ -441,7 +444,7 @@ function actsOf(
   const acts: Act[] = [];
   for (const { on, reads, bytes } of wished) {
     const target = on === undefined ? undefined : descriptors[on % descriptors.length];
-    const number = target?.number ?? 399;
+    const number = target?.number ?? closedNumber;
     if (reads === null) {
       acts.push({ kind: "write", number, bytes });
       continue;

@@ -1,6 +1,16 @@
 /** A context as something like a shell script: to be read, and mostly to be typed. */
 import type { Difference } from "./comparison.ts";
-import { type ByteText, type Context, plain, resources, type Thing } from "./context.ts";
+import {
+  type Act,
+  type ByteText,
+  type Context,
+  type Directory,
+  type Ending,
+  type Limit,
+  plain,
+  resources,
+  type Thing,
+} from "./context.ts";
 import { signalName } from "./observation.ts";
 import { fileOf } from "./request.ts";
 
@@ -28,57 +38,69 @@ const linesShown = 12;
 
 /** Only what is not as in `plain` is said. */
 export function toShell(context: Context): string {
-  const { command, directory } = context;
-  const lines: string[] = [];
-  const say = (isSaid: boolean, line: () => string): void => {
-    if (isSaid) lines.push(line());
-  };
-  for (const { at, program } of command.programs) lines.push(`# ${word(at)} is of kind ${program}`);
-  for (const [index, thing] of context.things.entries()) {
-    const numbers = context.descriptors.filter((one) => one.thing === index);
-    say(numbers.length > 0, () => {
-      const places = numbers.map(({ number }) => number).join(" and ");
-      return `# descriptor ${places}: ${describe(thing, index)}`;
-    });
-  }
-  for (const number of [0, 1, 2]) {
-    say(!context.descriptors.some((one) => one.number === number), () => `exec ${number}>&-`);
-  }
-  say(directory !== plain.directory, () => {
-    const details = Object.entries(directory).filter(([name]) => name !== "kind");
-    return `cd … # ${directory.kind} ${details.map(([name, value]) => `${name} ${word(String(value))}`).join(" ")}`;
-  });
-  for (const { resource, soft, hard } of context.limits) {
-    lines.push(
-      `prlimit --pid $$ --${resource.toLowerCase()}=${soft}:${hard === "kept" ? "" : hard} # ulimit ${resources[resource][1]}`,
-    );
-  }
-  say(context.niceness !== 0, () => `renice -n +${context.niceness} $$`);
-  say(context.ignored.length > 0, () => `trap '' ${names(context.ignored)}`);
-  say(context.blocked.length > 0, () => `# blocked: ${names(context.blocked)}`);
-  say(context.umask !== plain.umask, () => `umask ${context.umask.toString(8).padStart(3, "0")}`);
+  const { command, ignored, blocked, niceness, umask } = context;
   const path = command.path === undefined ? [] : [`PATH=${command.path.join(":")}`];
   const entries = [...path, ...context.environment].map(word);
-  lines.push(`env -i ${[...entries, "…", command.word, ...context.args.map(word)].join(" ")}`);
-  for (const act of context.acts) {
-    const what =
-      act.kind === "read"
-        ? `${act.count} bytes of ${act.number}`
-        : act.kind === "write"
-          ? `${word(act.bytes)} to ${act.number}`
-          : act.path;
-    lines.push(`  # it does: ${act.kind} ${what}`);
-  }
-  const { ending } = context;
-  lines.push(
-    ending.kind === "exit"
-      ? `  # it ends: exit ${ending.code}`
-      : `  # it ends: kill -${signalName(ending.signal)} $$${ending.surely ? " (default action, unblocked)" : ""}`,
-  );
-  return lines.join("\n");
+  return [
+    ...command.programs.map(({ at, program }) => `# ${word(at)} is of kind ${program}`),
+    ...descriptorLines(context),
+    ...directoryLines(context.directory),
+    ...context.limits.map(limitLine),
+    ...(niceness === plain.niceness ? [] : [`renice -n +${niceness} $$`]),
+    ...(ignored.length === 0 ? [] : [`trap '' ${names(ignored)}`]),
+    ...(blocked.length === 0 ? [] : [`# blocked: ${names(blocked)}`]),
+    ...(umask === plain.umask ? [] : [`umask ${umask.toString(8).padStart(3, "0")}`]),
+    `env -i ${[...entries, "…", word(command.word), ...context.args.map(word)].join(" ")}`,
+    ...context.acts.map((act) => `  # it does: ${describeAct(act)}`),
+    `  # it ends: ${describeEnding(context.ending)}`,
+  ].join("\n");
 }
 
-function describe(thing: Thing, index: number): string {
+function descriptorLines({ things, descriptors }: Context): string[] {
+  const isClosed = (wanted: number): boolean =>
+    !descriptors.some(({ number }) => number === wanted);
+  const opened = things.flatMap((thing, index) => {
+    const numbers = descriptors.filter((one) => one.thing === index).map(({ number }) => number);
+    if (numbers.length === 0) return [];
+    return [`# descriptor ${numbers.join(" and ")}: ${describeThing(thing, index)}`];
+  });
+  const closed = [0, 1, 2].filter(isClosed).map((number) => `exec ${number}>&-`);
+  return [...opened, ...closed];
+}
+
+function directoryLines(directory: Directory): string[] {
+  if (directory === plain.directory) return [];
+  const { kind, ...details } = directory;
+  return [`cd … # ${kind} ${Object.values(details).map(String).map(word).join(" ")}`.trimEnd()];
+}
+
+function limitLine({ resource, soft, hard }: Limit): string {
+  const [, option] = resources[resource];
+  if (soft === "hard" && hard === "kept") return `ulimit -S ${option} hard`;
+  const values = `${soft === "hard" ? hard : soft}:${hard === "kept" ? "" : hard}`;
+  return `prlimit --pid $$ --${resource.toLowerCase()}=${values} # ulimit ${option}`;
+}
+
+function describeAct(act: Act): string {
+  switch (act.kind) {
+    case "read":
+      return `read ${act.count} bytes of ${act.number}`;
+    case "write":
+      return `write ${word(act.bytes)} to ${act.number}`;
+    case "make":
+      return `make ${act.path}`;
+    default:
+      return act satisfies never;
+  }
+}
+
+function describeEnding(ending: Ending): string {
+  if (ending.kind === "exit") return `exit ${ending.code}`;
+  const how = ending.surely ? " (default action, unblocked)" : "";
+  return `kill -${signalName(ending.signal)} $$${how}`;
+}
+
+function describeThing(thing: Thing, index: number): string {
   const { kind, ...rest } = thing;
   const details = Object.entries(rest).map(([name, value]) => `${name}=${word(String(value))}`);
   const name = kind === "file" || kind === "fifo" ? ` ${fileOf(index)}` : "";
@@ -86,12 +108,15 @@ function describe(thing: Thing, index: number): string {
 }
 
 function names(signals: readonly number[]): string {
-  const many = 40;
-  const all = signals.map(signalName).join(" ");
-  return signals.length < many ? all : `${signals.length} signals of 64`;
+  return signals.length > namesMax
+    ? `${signals.length} signals of 64`
+    : signals.map(signalName).join(" ");
 }
 
-/** A word as bash reads it. */
+/** More are not worth reading. */
+const namesMax = 40;
+
+/** A word as bash reads it, cut when it is long. */
 function word(bytes: ByteText): string {
   if (/^[\w{}./:=+-]{1,100}$/.test(bytes)) return bytes;
   const text = bytes.replace(/[^ -~]|['\\]/g, (character) =>
