@@ -115,7 +115,7 @@ const byName: Readonly<Record<string, Partial<Context>>> = {
     blocked: [10],
     ending: { kind: "signal", signal: 10, surely: true },
   },
-  "a signal that libc keeps for itself": { ending: { kind: "signal", signal: 32, surely: true } },
+  ...deaths([32, 33], "libc's signal"),
   "the last signal": { ending: { kind: "signal", signal: 64, surely: true } },
   "a core file": {
     limits: [{ resource: "CORE", soft: "hard", hard: "kept" }],
@@ -130,6 +130,9 @@ const byName: Readonly<Record<string, Partial<Context>>> = {
   },
   "a name that is too long": {
     command: { ...plain.command, word: "x".repeat(300), path: ["bin", "other"] },
+  },
+  "a name that is too long, and nowhere to look for it": {
+    command: { ...plain.command, word: "x".repeat(300), path: ["missing"] },
   },
   "found behind one that cannot be executed": {
     command: {
@@ -166,14 +169,7 @@ const byName: Readonly<Record<string, Partial<Context>>> = {
       programs: [{ at: "bin/observe", program: "busy" }],
     },
   },
-  ...Object.fromEntries(
-    range(1, 31)
-      .filter((signal) => ![19, 20, 21, 22].includes(signal))
-      .map((signal) => [
-        `death by signal ${signal}`,
-        { ending: { kind: "signal", signal, surely: true } } as const,
-      ]),
-  ),
+  ...deaths(range(1, 31).filter((signal) => ![19, 20, 21, 22].includes(signal))),
   ...Object.fromEntries(
     [1, 2, 124, 125, 126, 127, 128, 129, 137, 255].map((code) => [
       `status ${code}`,
@@ -186,6 +182,14 @@ export const fixedCases: readonly FixedCase[] = Object.entries(byName).map(([nam
   name,
   context: { ...plain, ...odd },
 }));
+
+function deaths(signals: readonly number[], which = "signal"): Record<string, Partial<Context>> {
+  const endings = signals.map((signal): [string, Partial<Context>] => [
+    `death by ${which} ${signal}`,
+    { ending: { kind: "signal", signal, surely: true } },
+  ]);
+  return Object.fromEntries(endings);
+}
 
 function file(fields: Partial<Extract<Thing, { kind: "file" }>>): Thing {
   return { kind: "file", content: "", flags: "r", offset: 0, isUnlinked: false, ...fields };
