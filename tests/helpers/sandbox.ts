@@ -64,6 +64,8 @@ export interface StartOptions {
   /** Where its stdout and stderr go instead of into the result: descriptors of the test. */
   readonly stdout?: number;
   readonly stderr?: number;
+  /** A new terminal is its stdin, stdout and stderr, and its session's; see `Running.terminal`. */
+  readonly terminal?: Bun.TerminalOptions;
 }
 
 /** What `prefork status --json` prints. */
@@ -122,6 +124,11 @@ export class Running {
 
   get stderr(): string {
     return this.#stderr;
+  }
+
+  /** The terminal that was asked for. */
+  get terminal(): Bun.Terminal {
+    return this.#process.terminal as Bun.Terminal;
   }
 
   /** Writes to the process's stdin, which was asked for as "pipe". */
@@ -202,12 +209,17 @@ export class Sandbox implements AsyncDisposable {
 
   /** Starts any command in the sandbox. */
   start(command: readonly string[], options: StartOptions = {}): Running {
+    const { terminal } = options;
     const running = new Running(command, {
       cwd: options.cwd ?? this.work,
       env: definedOnly({ ...this.env, ...options.env }),
-      stdin: inputOf(options.stdin),
-      stdout: options.stdout ?? "pipe",
-      stderr: options.stderr ?? "pipe",
+      ...(terminal
+        ? { terminal }
+        : {
+            stdin: inputOf(options.stdin),
+            stdout: options.stdout ?? "pipe",
+            stderr: options.stderr ?? "pipe",
+          }),
     });
     this.#running.add(running);
     void running.exited.then(() => this.#running.delete(running));

@@ -1,0 +1,243 @@
+/** Ctrl-C, Ctrl-\ and Ctrl-Z at a shell's prompt, and the shell's job control. */
+import { expect, setDefaultTimeout } from "bun:test";
+import { type Seat, sharedSandbox, testLikeness } from "../helpers/likeness.ts";
+import { isGone, processStat } from "../helpers/process.ts";
+import { type Answer, keys } from "../helpers/terminal.ts";
+import { until } from "../helpers/wait.ts";
+
+setDefaultTimeout(30_000);
+
+const shared = sharedSandbox({
+  // Waits to be ended; its pid is in a file.
+  waits: "echo $$ > pid; echo ready; exec sleep 1000",
+  // The shell itself says nothing about the sleep that gets the signal too.
+  "ends-with-7-on-INT": `exec 2>/dev/null; trap 'echo got INT; exit 7' INT; echo ready
+    while :; do sleep 0.01; done`,
+  "ignores-TSTP": `trap "" TSTP; echo ready; read line; echo "got $line"`,
+  "stops-itself": "echo ready; kill -$1 $$; echo continued",
+  copies: "echo ready; exec cat",
+  reads: `echo ready; read line; echo "got $line"`,
+});
+
+/** Starts a script of the above and waits until it says that it is ready. */
+async function start({ shell, prefix }: Seat, command: string): Promise<void> {
+  shell.enter(`${prefix}${command}`);
+  await shell.until(/ready\r\n/);
+}
+
+/** Types a key, and returns what follows to the prompt. */
+async function press({ shell }: Seat, key: string): Promise<Answer> {
+  shell.type(key);
+  return await shell.prompt();
+}
+
+function pidOfJob({ box }: Seat): number {
+  return Number(box.read("work/pid"));
+}
+
+async function untilState(pid: number, state: "S" | "T"): Promise<void> {
+  await until(`${pid} is in state ${state}`, () => processStat(pid)?.state === state);
+}
+
+/** Waits until the job is gone, and its shell knows. */
+async function untilForgotten({ shell }: Seat, job: number): Promise<void> {
+  await until("it is gone", () => isGone(job));
+  await until("there are no jobs", async () => (await shell.run("jobs")).text === "");
+}
+
+testLikeness("Ctrl-C ends the job by SIGINT", shared, async (seat) => {
+  await start(seat, "waits");
+  const answer = await press(seat, keys.interrupt);
+  expect(answer.status).toBe(130);
+  await until("it is gone", () => isGone(pidOfJob(seat)));
+  return answer;
+});
+
+testLikeness("Ctrl-C ends the shell's script, too", shared, async (seat) => {
+  const { box, shell, shellName, prefix } = seat;
+  box.write("work/script", `${prefix}waits\necho after\n`);
+  shell.enter(`${shellName} ./script`);
+  await shell.until(/ready\r\n/);
+  const answer = await press(seat, keys.interrupt);
+  expect(answer.status).toBe(130);
+  return answer;
+});
+
+testLikeness("a script goes on after a job that makes its own of Ctrl-C", shared, async (seat) => {
+  const { box, shell, shellName, prefix } = seat;
+  box.write("work/script", `${prefix}ends-with-7-on-INT\necho "after $?"\n`);
+  shell.enter(`${shellName} ./script`);
+  await shell.until(/ready\r\n/);
+  return await press(seat, keys.interrupt);
+});
+
+testLikeness(
+  "Ctrl-C can be caught by the script around the job",
+  shared,
+  async (seat) => {
+    const { box, shell, shellName, prefix } = seat;
+    box.write("work/script", `trap 'echo caught' INT\n${prefix}waits\necho "after $?"\n`);
+    shell.enter(`${shellName} ./script`);
+    await shell.until(/ready\r\n/);
+    return await press(seat, keys.interrupt);
+  },
+  { ways: ["waiting"] },
+);
+
+testLikeness("Ctrl-C is the job's to handle", shared, async (seat) => {
+  await start(seat, "ends-with-7-on-INT");
+  const answer = await press(seat, keys.interrupt);
+  expect(answer.text).toContain("got INT");
+  expect(answer.status).toBe(7);
+  return answer;
+});
+
+testLikeness("Ctrl-C ends a whole pipeline", shared, async (seat) => {
+  await start(seat, "waits | cat");
+  return await press(seat, keys.interrupt);
+});
+
+testLikeness("Ctrl-\\ ends the job by SIGQUIT", shared, async (seat) => {
+  await seat.shell.run("ulimit -c 0");
+  await start(seat, "waits");
+  const answer = await press(seat, keys.quit);
+  expect(answer.status).toBe(131);
+  await until("it is gone", () => isGone(pidOfJob(seat)));
+  return answer;
+});
+
+testLikeness("Ctrl-D ends the input, for once", shared, async (seat) => {
+  const { shell, prefix } = seat;
+  await start(seat, `copies; ${prefix}copies`);
+  shell.type("one\r");
+  await shell.until("one\r\none\r\n");
+  shell.type(keys.endOfFile);
+  await shell.until("ready\r\n");
+  shell.type(`two${keys.endOfFile}`);
+  await shell.until("twotwo");
+  return await press(seat, keys.endOfFile);
+});
+
+testLikeness(
+  "Ctrl-Z stops the job, fg continues it, again and again",
+  shared,
+  async (seat) => {
+    const { shell } = seat;
+    await start(seat, "waits");
+    const job = pidOfJob(seat);
+    const answers: Answer[] = [];
+    for (let round = 0; round < 3; round++) {
+      answers.push(await press(seat, keys.suspend));
+      await untilState(job, "T");
+      answers.push(await shell.run("jobs"));
+      shell.enter("fg");
+      await untilState(job, "S");
+    }
+    answers.push(await press(seat, keys.interrupt));
+    return answers;
+  },
+  { ways: ["waiting"] },
+);
+
+testLikeness(
+  "a stopped job that is continued reads on",
+  shared,
+  async (seat) => {
+    const { shell } = seat;
+    await start(seat, "reads");
+    const answers = [await press(seat, keys.suspend)];
+    shell.enter("fg");
+    await shell.until("reads");
+    shell.type("this\r");
+    answers.push(await shell.prompt());
+    expect(answers.at(-1)?.text).toContain("got this\n");
+    return answers;
+  },
+  { ways: ["waiting"] },
+);
+
+testLikeness(
+  "Ctrl-Z and bg: the job goes on in the background, kill %1 ends it",
+  shared,
+  async (seat) => {
+    const { shell } = seat;
+    await start(seat, "waits");
+    const job = pidOfJob(seat);
+    const answers = [await press(seat, keys.suspend)];
+    await untilState(job, "T");
+    answers.push(await shell.run("bg"));
+    await untilState(job, "S");
+    answers.push(await shell.run("jobs"));
+    answers.push(await shell.run("kill %1"));
+    await untilForgotten(seat, job);
+    return answers;
+  },
+  { ways: ["waiting"] },
+);
+
+testLikeness(
+  "kill %1 ends a stopped job",
+  shared,
+  async (seat) => {
+    await start(seat, "waits");
+    const job = pidOfJob(seat);
+    const answers = [await press(seat, keys.suspend)];
+    await untilState(job, "T");
+    // A stopped process acts on SIGTERM when it is continued: these shells see to that.
+    await seat.shell.run("kill %1");
+    await untilForgotten(seat, job);
+    return answers;
+  },
+  { ways: ["waiting"], shells: ["bash", "zsh"] },
+);
+
+testLikeness("a job started in the background is fetched with fg", shared, async (seat) => {
+  const { shell } = seat;
+  await start(seat, "waits &");
+  const job = pidOfJob(seat);
+  await shell.run("");
+  shell.enter("fg");
+  await shell.until("waits");
+  await until("it is in front", () => processStat(job) !== undefined);
+  return (await press(seat, keys.interrupt)).status;
+});
+
+testLikeness(
+  "Ctrl-Z stops a whole pipeline",
+  shared,
+  async (seat) => {
+    const { shell } = seat;
+    await start(seat, "waits | cat");
+    const job = pidOfJob(seat);
+    const answers = [await press(seat, keys.suspend)];
+    await untilState(job, "T");
+    shell.enter("fg");
+    await untilState(job, "S");
+    answers.push(await press(seat, keys.interrupt));
+    return answers;
+  },
+  { ways: ["waiting"] },
+);
+
+testLikeness("Ctrl-Z means nothing to a job that ignores it", shared, async (seat) => {
+  await start(seat, "ignores-TSTP");
+  seat.shell.type(`${keys.suspend}line\r`);
+  const answer = await seat.shell.prompt();
+  expect(answer.text).toContain("got line\n");
+  return answer;
+});
+
+for (const signal of ["TSTP", "STOP"]) {
+  testLikeness(
+    `a job that stops itself with SIG${signal} gives the prompt back`,
+    shared,
+    async (seat) => {
+      const { shell } = seat;
+      await start(seat, `stops-itself ${signal}`);
+      const answers = [await shell.prompt(), await shell.run("jobs"), await shell.run("fg")];
+      expect(answers.at(-1)?.text).toContain("continued\n");
+      return answers;
+    },
+    { ways: ["waiting"] },
+  );
+}
