@@ -13,17 +13,19 @@ export interface ProcessStat {
   readonly session: number;
   /** The controlling terminal, 0 for none. */
   readonly terminal: number;
+  /** The foreground process group of that terminal, -1 without one. */
+  readonly foreground: number;
 }
 
 /** A process as the kernel shows it, or undefined when there is none (a zombie is one). */
 export function processStat(pid: number): ProcessStat | undefined {
   const text = tryRead(`/proc/${pid}/stat`);
   // The name stands in parentheses and may hold anything, parentheses included.
-  const match = text && /^(\d+) \((.*)\) (\S) (-?\d+) (-?\d+) (-?\d+) (-?\d+)/s.exec(text);
+  const match = text && /^(\d+) \((.*)\) (\S) (-?\d+) (-?\d+) (-?\d+) (-?\d+) (-?\d+)/s.exec(text);
   if (!match) return undefined;
   const [, own, name = "", state = "", ...numbers] = match;
-  const [parent = 0, group = 0, session = 0, terminal = 0] = numbers.map(Number);
-  return { pid: Number(own), name, state, parent, group, session, terminal };
+  const [parent = 0, group = 0, session = 0, terminal = 0, foreground = 0] = numbers.map(Number);
+  return { pid: Number(own), name, state, parent, group, session, terminal, foreground };
 }
 
 /** Whether the process has ended; one that only waits to be reaped has. */

@@ -4,7 +4,8 @@
  */
 import { readlinkSync } from "node:fs";
 import { stripVTControlCharacters } from "node:util";
-import { descendantsOf, isGone, signalProcess } from "./process.ts";
+import { descendantsOf, isGone, processStat, signalProcess } from "./process.ts";
+import { programs } from "./programs.ts";
 import type { Running, Sandbox } from "./sandbox.ts";
 import { until } from "./wait.ts";
 
@@ -110,6 +111,11 @@ export class Terminal implements AsyncDisposable {
     return stdout.toString();
   }
 
+  /** The process group that has the use of it. */
+  get foregroundGroup(): number | undefined {
+    return processStat(this.process.pid)?.foreground;
+  }
+
   /** Hangs up, as a window that is closed. */
   close(): void {
     this.#pty.close();
@@ -137,7 +143,11 @@ export const shells = {
 } as const;
 
 export type ShellName = keyof typeof shells;
-export const shellNames = Object.keys(shells) as ShellName[];
+
+/** Those of them that are there. */
+export const shellNames: readonly ShellName[] = programs.zsh
+  ? ["bash", "dash", "zsh"]
+  : ["bash", "dash"];
 
 const prompt = /\[(\d+)\]> /;
 

@@ -19,17 +19,8 @@ const shared = sharedSandbox({
   reads: `echo ready; read line; echo "got $line"`,
 });
 
-/** Starts a script of the above and waits until it says that it is ready. */
-async function start({ shell, prefix }: Seat, command: string): Promise<void> {
-  shell.enter(`${prefix}${command}`);
-  await shell.until(/ready\r\n/);
-}
-
-/** Types a key, and returns what follows to the prompt. */
-async function press({ shell }: Seat, key: string): Promise<Answer> {
-  shell.type(key);
-  return await shell.prompt();
-}
+const anyWay = { shared };
+const waiting = { shared, ways: ["waiting"] } as const;
 
 function pidOfJob({ box }: Seat): number {
   return Number(box.read("work/pid"));
@@ -45,125 +36,101 @@ async function untilForgotten({ shell }: Seat, job: number): Promise<void> {
   await until("there are no jobs", async () => (await shell.run("jobs")).text === "");
 }
 
-testLikeness("Ctrl-C ends the job by SIGINT", shared, async (seat) => {
-  await start(seat, "waits");
-  const answer = await press(seat, keys.interrupt);
+testLikeness("Ctrl-C ends the job by SIGINT", anyWay, async (seat) => {
+  await seat.start("waits");
+  const answer = await seat.press(keys.interrupt);
   expect(answer.status).toBe(130);
   await until("it is gone", () => isGone(pidOfJob(seat)));
   return answer;
 });
 
-testLikeness("Ctrl-C ends the shell's script, too", shared, async (seat) => {
-  const { box, shell, shellName, prefix } = seat;
-  box.write("work/script", `${prefix}waits\necho after\n`);
-  shell.enter(`${shellName} ./script`);
-  await shell.until(/ready\r\n/);
-  const answer = await press(seat, keys.interrupt);
+testLikeness("Ctrl-C ends the shell's script, too", waiting, async (seat) => {
+  await seat.startScript(`${seat.prefix}waits\necho after\n`);
+  const answer = await seat.press(keys.interrupt);
   expect(answer.status).toBe(130);
   return answer;
 });
 
-testLikeness("a script goes on after a job that makes its own of Ctrl-C", shared, async (seat) => {
-  const { box, shell, shellName, prefix } = seat;
-  box.write("work/script", `${prefix}ends-with-7-on-INT\necho "after $?"\n`);
-  shell.enter(`${shellName} ./script`);
-  await shell.until(/ready\r\n/);
-  return await press(seat, keys.interrupt);
+testLikeness("a script goes on after a job that makes its own of Ctrl-C", waiting, async (seat) => {
+  await seat.startScript(`${seat.prefix}ends-with-7-on-INT\necho "after $?"\n`);
+  return await seat.press(keys.interrupt);
 });
 
-testLikeness(
-  "Ctrl-C can be caught by the script around the job",
-  shared,
-  async (seat) => {
-    const { box, shell, shellName, prefix } = seat;
-    box.write("work/script", `trap 'echo caught' INT\n${prefix}waits\necho "after $?"\n`);
-    shell.enter(`${shellName} ./script`);
-    await shell.until(/ready\r\n/);
-    return await press(seat, keys.interrupt);
-  },
-  { ways: ["waiting"] },
-);
+testLikeness("Ctrl-C can be caught by the script around the job", waiting, async (seat) => {
+  await seat.startScript(`trap 'echo caught' INT\n${seat.prefix}waits\necho "after $?"\n`);
+  return await seat.press(keys.interrupt);
+});
 
-testLikeness("Ctrl-C is the job's to handle", shared, async (seat) => {
-  await start(seat, "ends-with-7-on-INT");
-  const answer = await press(seat, keys.interrupt);
+testLikeness("Ctrl-C is the job's to handle", anyWay, async (seat) => {
+  await seat.start("ends-with-7-on-INT");
+  const answer = await seat.press(keys.interrupt);
   expect(answer.text).toContain("got INT");
   expect(answer.status).toBe(7);
   return answer;
 });
 
-testLikeness("Ctrl-C ends a whole pipeline", shared, async (seat) => {
-  await start(seat, "waits | cat");
-  return await press(seat, keys.interrupt);
+testLikeness("Ctrl-C ends a whole pipeline", waiting, async (seat) => {
+  await seat.start("waits | cat");
+  return await seat.press(keys.interrupt);
 });
 
-testLikeness("Ctrl-\\ ends the job by SIGQUIT", shared, async (seat) => {
+testLikeness("Ctrl-\\ ends the job by SIGQUIT", anyWay, async (seat) => {
   await seat.shell.run("ulimit -c 0");
-  await start(seat, "waits");
-  const answer = await press(seat, keys.quit);
+  await seat.start("waits");
+  const answer = await seat.press(keys.quit);
   expect(answer.status).toBe(131);
   await until("it is gone", () => isGone(pidOfJob(seat)));
   return answer;
 });
 
-testLikeness("Ctrl-D ends the input, for once", shared, async (seat) => {
+testLikeness("Ctrl-D ends the input, for once", anyWay, async (seat) => {
   const { shell, prefix } = seat;
-  await start(seat, `copies; ${prefix}copies`);
+  await seat.start(`copies; ${prefix}copies`);
   shell.type("one\r");
   await shell.until("one\r\none\r\n");
   shell.type(keys.endOfFile);
   await shell.until("ready\r\n");
   shell.type(`two${keys.endOfFile}`);
   await shell.until("twotwo");
-  return await press(seat, keys.endOfFile);
+  return await seat.press(keys.endOfFile);
+});
+
+testLikeness("Ctrl-Z stops the job, fg continues it, again and again", waiting, async (seat) => {
+  const { shell } = seat;
+  await seat.start("waits");
+  const job = pidOfJob(seat);
+  const answers: Answer[] = [];
+  for (let round = 0; round < 3; round++) {
+    answers.push(await seat.press(keys.suspend));
+    await untilState(job, "T");
+    answers.push(await shell.run("jobs"));
+    shell.enter("fg");
+    await untilState(job, "S");
+  }
+  answers.push(await seat.press(keys.interrupt));
+  return answers;
+});
+
+testLikeness("a stopped job that is continued reads on", waiting, async (seat) => {
+  const { shell } = seat;
+  await seat.start("reads");
+  const answers = [await seat.press(keys.suspend)];
+  shell.enter("fg");
+  await shell.until("reads");
+  shell.type("this\r");
+  answers.push(await shell.prompt());
+  expect(answers.at(-1)?.text).toContain("got this\n");
+  return answers;
 });
 
 testLikeness(
-  "Ctrl-Z stops the job, fg continues it, again and again",
-  shared,
-  async (seat) => {
-    const { shell } = seat;
-    await start(seat, "waits");
-    const job = pidOfJob(seat);
-    const answers: Answer[] = [];
-    for (let round = 0; round < 3; round++) {
-      answers.push(await press(seat, keys.suspend));
-      await untilState(job, "T");
-      answers.push(await shell.run("jobs"));
-      shell.enter("fg");
-      await untilState(job, "S");
-    }
-    answers.push(await press(seat, keys.interrupt));
-    return answers;
-  },
-  { ways: ["waiting"] },
-);
-
-testLikeness(
-  "a stopped job that is continued reads on",
-  shared,
-  async (seat) => {
-    const { shell } = seat;
-    await start(seat, "reads");
-    const answers = [await press(seat, keys.suspend)];
-    shell.enter("fg");
-    await shell.until("reads");
-    shell.type("this\r");
-    answers.push(await shell.prompt());
-    expect(answers.at(-1)?.text).toContain("got this\n");
-    return answers;
-  },
-  { ways: ["waiting"] },
-);
-
-testLikeness(
   "Ctrl-Z and bg: the job goes on in the background, kill %1 ends it",
-  shared,
+  waiting,
   async (seat) => {
     const { shell } = seat;
-    await start(seat, "waits");
+    await seat.start("waits");
     const job = pidOfJob(seat);
-    const answers = [await press(seat, keys.suspend)];
+    const answers = [await seat.press(keys.suspend)];
     await untilState(job, "T");
     answers.push(await shell.run("bg"));
     await untilState(job, "S");
@@ -172,55 +139,47 @@ testLikeness(
     await untilForgotten(seat, job);
     return answers;
   },
-  { ways: ["waiting"] },
 );
 
 testLikeness(
   "kill %1 ends a stopped job",
-  shared,
+  { shared, ways: ["waiting"], shells: ["bash", "zsh"] },
   async (seat) => {
-    await start(seat, "waits");
+    await seat.start("waits");
     const job = pidOfJob(seat);
-    const answers = [await press(seat, keys.suspend)];
+    const answers = [await seat.press(keys.suspend)];
     await untilState(job, "T");
     // A stopped process acts on SIGTERM when it is continued: these shells see to that.
     await seat.shell.run("kill %1");
     await untilForgotten(seat, job);
     return answers;
   },
-  { ways: ["waiting"], shells: ["bash", "zsh"] },
 );
 
-testLikeness("a job started in the background is fetched with fg", shared, async (seat) => {
+testLikeness("a job started in the background is fetched with fg", waiting, async (seat) => {
   const { shell } = seat;
-  await start(seat, "waits &");
-  const job = pidOfJob(seat);
+  await seat.start("waits &");
   await shell.run("");
   shell.enter("fg");
   await shell.until("waits");
-  await until("it is in front", () => processStat(job) !== undefined);
-  return (await press(seat, keys.interrupt)).status;
+  await until("it is in front", () => shell.foregroundGroup !== shell.process.pid);
+  return (await seat.press(keys.interrupt)).status;
 });
 
-testLikeness(
-  "Ctrl-Z stops a whole pipeline",
-  shared,
-  async (seat) => {
-    const { shell } = seat;
-    await start(seat, "waits | cat");
-    const job = pidOfJob(seat);
-    const answers = [await press(seat, keys.suspend)];
-    await untilState(job, "T");
-    shell.enter("fg");
-    await untilState(job, "S");
-    answers.push(await press(seat, keys.interrupt));
-    return answers;
-  },
-  { ways: ["waiting"] },
-);
+testLikeness("Ctrl-Z stops a whole pipeline", waiting, async (seat) => {
+  const { shell } = seat;
+  await seat.start("waits | cat");
+  const job = pidOfJob(seat);
+  const answers = [await seat.press(keys.suspend)];
+  await untilState(job, "T");
+  shell.enter("fg");
+  await untilState(job, "S");
+  answers.push(await seat.press(keys.interrupt));
+  return answers;
+});
 
-testLikeness("Ctrl-Z means nothing to a job that ignores it", shared, async (seat) => {
-  await start(seat, "ignores-TSTP");
+testLikeness("Ctrl-Z means nothing to a job that ignores it", anyWay, async (seat) => {
+  await seat.start("ignores-TSTP");
   seat.shell.type(`${keys.suspend}line\r`);
   const answer = await seat.shell.prompt();
   expect(answer.text).toContain("got line\n");
@@ -230,14 +189,13 @@ testLikeness("Ctrl-Z means nothing to a job that ignores it", shared, async (sea
 for (const signal of ["TSTP", "STOP"]) {
   testLikeness(
     `a job that stops itself with SIG${signal} gives the prompt back`,
-    shared,
+    waiting,
     async (seat) => {
       const { shell } = seat;
-      await start(seat, `stops-itself ${signal}`);
+      await seat.start(`stops-itself ${signal}`);
       const answers = [await shell.prompt(), await shell.run("jobs"), await shell.run("fg")];
       expect(answers.at(-1)?.text).toContain("continued\n");
       return answers;
     },
-    { ways: ["waiting"] },
   );
 }

@@ -13,74 +13,57 @@ const shared = sharedSandbox({
   "waits-for-line": "echo ready; read line; stty size",
 });
 
-testLikeness("stdin, stdout and stderr are terminals", shared, async ({ shell, prefix }) => {
+const anyWay = { shared };
+const waiting = { shared, ways: ["waiting"] } as const;
+
+testLikeness("stdin, stdout and stderr are terminals", anyWay, async ({ shell, prefix }) => {
   const answer = await shell.run(`${prefix}tells-terminals`);
   expect(answer.text).toBe("0 is one\n1 is one\n2 is one\n");
   return answer;
 });
 
-testLikeness(
-  "each of them may be something else",
-  shared,
-  async ({ shell, prefix }) => {
-    const lines = ["$ </dev/null", "$ 2>/dev/null", "$ | cat", "echo | $ 2>&1 | cat", "$ <&-"];
-    const answers = [];
-    for (const line of lines) {
-      answers.push(await shell.run(line.replace("$", `${prefix}tells-terminals`)));
-    }
-    return answers;
-  },
-  { ways: ["waiting"] },
-);
+testLikeness("each of them may be something else", waiting, async ({ shell, prefix }) => {
+  const lines = ["$ </dev/null", "$ 2>/dev/null", "$ | cat", "echo | $ 2>&1 | cat", "$ <&-"];
+  const answers = [];
+  for (const line of lines) {
+    answers.push(await shell.run(line.replace("$", `${prefix}tells-terminals`)));
+  }
+  return answers;
+});
 
-testLikeness(
-  "it is the shell's own terminal",
-  shared,
-  async ({ shell, prefix }) => {
-    const answer = await shell.run(`${prefix}tty`);
-    expect(answer.text).toBe(`${shell.path}\n`);
-    return answer.text.replace(shell.path, "the shell's own");
-  },
-  { ways: ["waiting"] },
-);
+testLikeness("it is the shell's own terminal", waiting, async ({ shell, prefix }) => {
+  const answer = await shell.run(`${prefix}tty`);
+  expect(answer.text).toBe(`${shell.path}\n`);
+  return answer.text.replace(shell.path, "the shell's own");
+});
 
-testLikeness("the size is the terminal's", shared, async ({ shell, prefix }) => {
+testLikeness("the size is the terminal's", anyWay, async ({ shell, prefix }) => {
   await shell.run("stty columns 97 rows 31");
   const answer = await shell.run(`${prefix}tells-size`);
   expect(answer.text).toBe("31 97\n97\n31\n");
   return answer;
 });
 
-testLikeness("the job learns of a new size at once", shared, async ({ shell, prefix }) => {
-  shell.enter(`${prefix}tells-changes`);
-  await shell.until(/ready\r\n/);
-  for (const [columns, rows] of [
-    [100, 40],
-    [20, 5],
-    [132, 43],
-  ] as const) {
+testLikeness("the job learns of a new size at once", anyWay, async (seat) => {
+  const { shell } = seat;
+  await seat.start("tells-changes");
+  const sizes = ["40 100", "5 20", "43 132"];
+  for (const size of sizes) {
+    const [rows = 0, columns = 0] = size.split(" ").map(Number);
     shell.resize({ columns, rows });
-    await shell.until(`${rows} ${columns}\r\n`);
+    await shell.until(`${size}\r\n`);
   }
-  shell.type(keys.interrupt);
-  return (await shell.prompt()).status;
+  return (await seat.press(keys.interrupt)).status;
 });
 
-testLikeness(
-  "a job that was stopped finds the size as it is now",
-  shared,
-  async ({ shell, prefix }) => {
-    shell.enter(`${prefix}waits-for-line`);
-    await shell.until(/ready\r\n/);
-    shell.type(keys.suspend);
-    await shell.prompt();
-    shell.resize({ columns: 66, rows: 22 });
-    shell.enter("fg");
-    await shell.until("waits-for-line");
-    shell.type("\r");
-    const answer = await shell.prompt();
-    expect(answer.text).toEndWith("22 66\n");
-    return answer;
-  },
-  { ways: ["waiting"] },
-);
+testLikeness("a job that was stopped finds the size as it is now", waiting, async (seat) => {
+  const { shell } = seat;
+  await seat.start("waits-for-line");
+  await seat.press(keys.suspend);
+  shell.resize({ columns: 66, rows: 22 });
+  shell.enter("fg");
+  await shell.until("waits-for-line");
+  const answer = await seat.press("\n");
+  expect(answer.text).toEndWith("22 66\n");
+  return answer;
+});
