@@ -1,7 +1,7 @@
 /** Ctrl-C, Ctrl-\ and Ctrl-Z at a shell's prompt, and the shell's job control. */
 import { expect, setDefaultTimeout } from "bun:test";
 import { type Seat, sharedSandbox, testLikeness } from "../helpers/likeness.ts";
-import { isGone, processStat } from "../helpers/process.ts";
+import { childrenOf, isGone, processStat } from "../helpers/process.ts";
 import { type Answer, keys } from "../helpers/terminal.ts";
 import { until } from "../helpers/wait.ts";
 
@@ -135,35 +135,36 @@ testLikeness(
     answers.push(await shell.run("bg"));
     await untilState(job, "S");
     answers.push(await shell.run("jobs"));
-    answers.push(await shell.run("kill %1"));
+    await shell.run("kill %1");
     await untilForgotten(seat, job);
     return answers;
   },
 );
 
 testLikeness(
-  "kill %1 ends a stopped job",
-  { shared, ways: ["waiting"], shells: ["bash", "zsh"] },
+  "kill %1 ends a stopped job, and the prompt is as before",
+  // A stopped process acts on SIGTERM when it is continued: these shells see to that.
+  { shared, shells: ["bash", "zsh"], ways: ["waiting"] },
   async (seat) => {
+    const { shell } = seat;
+    const settings = shell.settings();
     await seat.start("waits");
-    const job = pidOfJob(seat);
-    const answers = [await seat.press(keys.suspend)];
-    await untilState(job, "T");
-    // A stopped process acts on SIGTERM when it is continued: these shells see to that.
-    await seat.shell.run("kill %1");
-    await untilForgotten(seat, job);
-    return answers;
+    await seat.press(keys.suspend);
+    await shell.run("kill %1");
+    await until("it is gone", () => isGone(pidOfJob(seat)));
+    await until("nobody is left", () => childrenOf(shell.process.pid).length === 0);
+    return { isSame: shell.settings() === settings };
   },
 );
 
 testLikeness("a job started in the background is fetched with fg", waiting, async (seat) => {
   const { shell } = seat;
+  const settings = await shell.run("stty -a");
   await seat.start("waits &");
-  await shell.run("");
   shell.enter("fg");
-  await shell.until("waits");
   await until("it is in front", () => shell.foregroundGroup !== shell.process.pid);
-  return (await seat.press(keys.interrupt)).status;
+  const { status } = await seat.press(keys.interrupt);
+  return { status, isSame: (await shell.run("stty -a")).text === settings.text };
 });
 
 testLikeness("Ctrl-Z stops a whole pipeline", waiting, async (seat) => {

@@ -3,7 +3,13 @@
  * one that ends by itself leaves what it has set, as any command.
  */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { addScripts, prefixes, sharedSandbox, testLikeness, type Way } from "../helpers/likeness.ts";
+import {
+  addScripts,
+  prefixes,
+  sharedSandbox,
+  testLikeness,
+  type Way,
+} from "../helpers/likeness.ts";
 import { signalProcess } from "../helpers/process.ts";
 import { Sandbox } from "../helpers/sandbox.ts";
 import { keys, Shell, type ShellName, shellNames } from "../helpers/terminal.ts";
