@@ -1,8 +1,10 @@
 /** Ctrl-C, Ctrl-\ and Ctrl-Z at a shell's prompt, and the shell's job control. */
-import { expect, setDefaultTimeout } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { existsSync } from "node:fs";
 import { type Seat, sharedSandbox, testLikeness } from "../helpers/likeness.ts";
-import { childrenOf, isGone, processStat } from "../helpers/process.ts";
-import { type Answer, keys } from "../helpers/terminal.ts";
+import { childrenOf, isGone, processStat, signalProcess } from "../helpers/process.ts";
+import type { Sandbox } from "../helpers/sandbox.ts";
+import { type Answer, keys, Shell, shellNames } from "../helpers/terminal.ts";
 import { until } from "../helpers/wait.ts";
 
 setDefaultTimeout(30_000);
@@ -22,7 +24,7 @@ const shared = sharedSandbox({
 const anyWay = { shared };
 const waiting = { shared, ways: ["waiting"] } as const;
 
-function pidOfJob({ box }: Seat): number {
+function pidIn(box: Sandbox): number {
   return Number(box.read("work/pid"));
 }
 
@@ -40,7 +42,7 @@ testLikeness("Ctrl-C ends the job by SIGINT", anyWay, async (seat) => {
   await seat.start("waits");
   const answer = await seat.press(keys.interrupt);
   expect(answer.status).toBe(130);
-  await until("it is gone", () => isGone(pidOfJob(seat)));
+  await until("it is gone", () => isGone(pidIn(seat.box)));
   return answer;
 });
 
@@ -79,7 +81,7 @@ testLikeness("Ctrl-\\ ends the job by SIGQUIT", anyWay, async (seat) => {
   await seat.start("waits");
   const answer = await seat.press(keys.quit);
   expect(answer.status).toBe(131);
-  await until("it is gone", () => isGone(pidOfJob(seat)));
+  await until("it is gone", () => isGone(pidIn(seat.box)));
   return answer;
 });
 
@@ -98,7 +100,7 @@ testLikeness("Ctrl-D ends the input, for once", anyWay, async (seat) => {
 testLikeness("Ctrl-Z stops the job, fg continues it, again and again", waiting, async (seat) => {
   const { shell } = seat;
   await seat.start("waits");
-  const job = pidOfJob(seat);
+  const job = pidIn(seat.box);
   const answers: Answer[] = [];
   for (let round = 0; round < 3; round++) {
     answers.push(await seat.press(keys.suspend));
@@ -129,7 +131,7 @@ testLikeness(
   async (seat) => {
     const { shell } = seat;
     await seat.start("waits");
-    const job = pidOfJob(seat);
+    const job = pidIn(seat.box);
     const answers = [await seat.press(keys.suspend)];
     await untilState(job, "T");
     answers.push(await shell.run("bg"));
@@ -151,7 +153,7 @@ testLikeness(
     await seat.start("waits");
     await seat.press(keys.suspend);
     await shell.run("kill %1");
-    await until("it is gone", () => isGone(pidOfJob(seat)));
+    await until("it is gone", () => isGone(pidIn(seat.box)));
     await until("nobody is left", () => childrenOf(shell.process.pid).length === 0);
     return { isSame: shell.settings() === settings };
   },
@@ -170,7 +172,7 @@ testLikeness("a job started in the background is fetched with fg", waiting, asyn
 testLikeness("Ctrl-Z stops a whole pipeline", waiting, async (seat) => {
   const { shell } = seat;
   await seat.start("waits | cat");
-  const job = pidOfJob(seat);
+  const job = pidIn(seat.box);
   const answers = [await seat.press(keys.suspend)];
   await untilState(job, "T");
   shell.enter("fg");
@@ -200,3 +202,44 @@ for (const signal of ["TSTP", "STOP"]) {
     },
   );
 }
+
+testLikeness("Ctrl-Z stops a whole script, fg continues it", waiting, async (seat) => {
+  await seat.startScript(`${seat.prefix}waits\necho after\n`);
+  const job = pidIn(seat.box);
+  const answers = [await seat.press(keys.suspend)];
+  await untilState(job, "T");
+  seat.shell.enter("fg");
+  await untilState(job, "S");
+  answers.push(await seat.press(keys.interrupt));
+  return answers;
+});
+
+testLikeness("Ctrl-C means nothing to a job that was started so", anyWay, async (seat) => {
+  const { shell, prefix } = seat;
+  shell.enter(`(trap "" INT; ${prefix}reads)`);
+  await shell.until("ready\r\n");
+  const answer = await seat.press(`${keys.interrupt}line\r`);
+  expect(answer).toMatchObject({ text: expect.stringContaining("got line\n"), status: 0 });
+  return answer;
+});
+
+test.each(shellNames)("%s: what is typed is not for a job in the background", async (name) => {
+  await using shell = await Shell.open(shared().box, name);
+  await shell.run("pfc -w copies > copied 2>&1 &");
+  await until("it runs", () => existsSync(shared().box.path("work/copied")));
+  for (const word of ["one", "two", "three"]) {
+    expect((await shell.run(`echo ${word}`)).text).toStartWith(`${word}\n`);
+  }
+});
+
+test.each(shellNames)("%s: Ctrl-C does not reach a job that nobody waits for", async (name) => {
+  const { box } = shared();
+  await using shell = await Shell.open(box, name);
+  shell.enter("pfc waits");
+  await shell.until("ready\r\n");
+  const job = pidIn(box);
+  for (const key of [keys.interrupt, keys.quit, keys.suspend]) shell.type(key);
+  await shell.run("true");
+  expect(processStat(job)?.state).toBe("S");
+  signalProcess(job, "SIGKILL");
+});
