@@ -59,7 +59,11 @@ async function settingsAfterDirectDeath(box: Sandbox, name: ShellName): Promise<
 
 describe.each(ways)("%s: a job in raw mode", (way) => {
   describe.each(deaths)("%s gets %s", (victim, signal, status) => {
-    test.each(shellNames)("at the prompt of %s", async (name) => {
+    // zsh makes its editor's settings out of those it finds, and may be faster than the daemon.
+    const isRace = victim === "client" && way === "onTerminal";
+    const names = shellNames.filter((name) => !(isRace && name === "zsh"));
+
+    test.each(names)("at the prompt of %s", async (name) => {
       await using box = new Sandbox();
       addScripts(box, scripts);
       const daemon = await box.serve();
@@ -73,9 +77,9 @@ describe.each(ways)("%s: a job in raw mode", (way) => {
       signalProcess(pid, signal);
       expect((await shell.prompt()).status).toBe(status);
       if (victim === "client") {
-        // The shell does not wait for the daemon: its prompt may come first, and then is its own.
-        const direct = await settingsAfterDirectDeath(box, name);
-        const good = [seenAtPrompt, direct];
+        const good = [seenAtPrompt];
+        // The shell does not wait for the daemon: it may take its terminal back as it finds it.
+        if (way === "waiting") good.push(await settingsAfterDirectDeath(box, name));
         await until("the settings are back", () => good.includes(shell.settings()));
         if (shell.settings() !== seenAtPrompt) return;
       }
