@@ -46,18 +46,23 @@ function find({ names }: Wanted): string | undefined {
 }
 
 function installWhatLacks(): string {
-  const missing = Object.values(wanted).filter((program) => find(program) === undefined);
+  const missing = missingPackages();
   if (missing.length === 0) return "";
-  const packages = missing.map((program) => program.package);
   const lockOption = `-oDPkg::Lock::Timeout=${lockTimeoutSeconds}`;
-  const install = ["install", "-y", "--no-install-recommends", lockOption, ...packages];
+  const install = ["install", "-y", "--no-install-recommends", lockOption, ...missing];
   // A fresh machine has no lists of packages, or old ones: fetched when it fails without.
   let complaint = aptGet(install);
   if (complaint !== "") {
     aptGet(["update"]);
     complaint = aptGet(install);
   }
-  return complaint === "" ? "" : `unable to install ${packages.join(", ")}: ${complaint}`;
+  const left = missingPackages().join(", ");
+  return left === "" ? "" : `unable to install ${left}: ${complaint || "it brought no program"}`;
+}
+
+function missingPackages(): string[] {
+  const missing = Object.values(wanted).filter((program) => find(program) === undefined);
+  return missing.map((program) => program.package);
 }
 
 /** @returns why it failed, in one line, or nothing. */
