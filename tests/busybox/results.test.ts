@@ -1,6 +1,14 @@
 /** Reading the output of BusyBox's tests, and judging it. */
 import { describe, expect, test } from "bun:test";
-import { findSuspects, judge, parseResults, type Tries, type Verdict } from "./results.ts";
+import {
+  failedParts,
+  findReverse,
+  findSuspects,
+  judge,
+  parseResults,
+  type Tries,
+  type Verdict,
+} from "./results.ts";
 
 describe("reading", () => {
   const cases: [string, string, Record<string, string>][] = [
@@ -37,6 +45,16 @@ test("a suspect passes directly and not through", () => {
   const direct = parseResults("PASS: a\nPASS: b\nFAIL: c\nPASS: d\nSKIPPED: e\nFAIL: f\nPASS: g\n");
   const through = parseResults("PASS: a\nFAIL: b\nPASS: c\nSKIPPED: e\nFAIL: f\nSKIPPED: g\n");
   expect(findSuspects(direct, through)).toEqual(["b", "d", "g"]);
+  expect(findReverse(direct, through)).toEqual(["c"]);
+});
+
+test("of a verbose run the tests that failed are shown", () => {
+  const line = "======================\n";
+  const output = `${line}echo a\nPASS: a\n${line}echo b\nFAIL: b\n-x\n+y\n${line}echo c\nPASS: c\n`;
+  expect(failedParts(output)).toBe("echo b\nFAIL: b\n-x\n+y\n");
+  expect(failedParts("ash-x/a.tests: ok\n")).toBe("");
+  const ofShell = "ash-x/a.tests: fail\n--- a.xx\n+++ a.right\n-x\n+y\n";
+  expect(failedParts(ofShell)).toBe(ofShell);
 });
 
 describe("judging", () => {

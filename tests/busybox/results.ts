@@ -38,6 +38,20 @@ export function findSuspects(direct: Results, through: Results): string[] {
   });
 }
 
+/** The tests that pass through and not directly: no harm, but a difference all the same. */
+export function findReverse(direct: Results, through: Results): string[] {
+  return findSuspects(through, direct);
+}
+
+/** Of what a verbose run printed: the tests that failed. `runtest` puts a line between all tests. */
+export function failedParts(output: string): string {
+  const [line, isFailed] = [/^={22}\n/m, /^FAIL: |^(---|\+\+\+) |: ?fail$/m];
+  return output
+    .split(line)
+    .filter((part) => isFailed.test(part))
+    .join("\n");
+}
+
 /** How often a test passed, of the runs that were made of it. */
 export interface Tries {
   readonly name: string;

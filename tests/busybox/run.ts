@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { interruptible } from "../helpers/interruption.ts";
 import { Comparer, type Comparison, complaintsOf, describe, runsOfSuspect } from "./compare.ts";
 import { fetchSuite } from "./fetch.ts";
-import { count, outcomes, type Verdict } from "./results.ts";
+import { count, findReverse, outcomes, type Verdict } from "./results.ts";
 import { findUnits, leftOut, type Unit } from "./side.ts";
 
 const reports = join(import.meta.dir, "../../dist/busybox");
@@ -74,6 +74,10 @@ function summarize(comparisons: readonly Comparison[], jobs: number): number {
     found("wrapper"),
   );
   list(`unsteady: they differed once in ${runsOfSuspect} runs`, found("unsteady"));
+  const reverse = comparisons.flatMap(({ unit, direct, through }) =>
+    findReverse(direct, through).map((name) => `${unit.name}: ${name}`),
+  );
+  list("pass through prefork and not directly, in the first run", reverse);
   const complaints = comparisons.flatMap(complaintsOf);
   list("REGRESSIONS: they pass directly and fail through prefork", complaints);
   if (complaints.length > 0) say(`\nwhat they printed is in ${reports}`);

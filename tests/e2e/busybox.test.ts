@@ -7,7 +7,7 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { Comparer, complaintsOf } from "../busybox/compare.ts";
 import { fetchSuite } from "../busybox/fetch.ts";
-import { count } from "../busybox/results.ts";
+import { count, failedParts } from "../busybox/results.ts";
 import { findUnits, type Unit } from "../busybox/side.ts";
 
 // Apt may have to wait for its archive.
@@ -17,15 +17,11 @@ setDefaultTimeout(300_000);
 const names = [
   "cat",
   "cp",
-  "dd",
   "false",
   "grep",
-  "printf",
   "sed",
-  "sort",
   "start-stop-daemon",
   "tar",
-  "tee",
   "test",
   "xargs",
   "ash-heredoc",
@@ -48,7 +44,11 @@ test.each(names)("BusyBox's tests of %s find no difference", async (name) => {
   if (unit === undefined) throw new Error(`BusyBox has no tests of ${name}`);
   const jobsBefore = await comparer.jobCount();
   const comparison = await comparer.compare(unit);
-  expect(complaintsOf(comparison).join("\n")).toBe("");
+  const complaints = complaintsOf(comparison);
+  if (complaints.length > 0) {
+    const shown = failedParts(comparison.outputs?.through ?? "");
+    throw new Error(`${complaints.join("\n")}\n\nwhat they printed:\n${shown}`);
+  }
   // They were run, and through prefork.
   expect(count(comparison.through, "PASS")).toBeGreaterThan(0);
   expect(await comparer.jobCount()).toBeGreaterThan(jobsBefore);
