@@ -105,8 +105,24 @@ async function download(directory: string): Promise<Packages> {
   const apt = async (...words: string[]): Promise<string> =>
     await run(["apt-get", "-q", ...options, ...words], downloads);
 
-  await apt("update");
-  await apt("download", binaryPackage);
+  // An archive that lacks one of its parts may have all of ours: the failure is told if it matters.
+  const updateFailure = await apt("update").then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  try {
+    await apt("download", binaryPackage);
+    return await downloadSource(apt, downloads);
+  } catch (error) {
+    throw updateFailure ?? error;
+  }
+}
+
+/** The source of the binary package that has been downloaded. */
+async function downloadSource(
+  apt: (...words: string[]) => Promise<string>,
+  downloads: string,
+): Promise<Packages> {
   const binary = onlyOne(downloads, ".deb");
   const field = await run(["dpkg-deb", "--field", binary, "Source"], downloads);
   // "busybox (1:1.2-3)": the binary may have been built again, with a version of its own.
