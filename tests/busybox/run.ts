@@ -73,7 +73,7 @@ function summarize(comparisons: readonly Comparison[], jobs: number): number {
     "need BusyBox to be a program: they fail with the stand-in script without prefork, too",
     found("wrapper"),
   );
-  list(`unsteady: they differed once in ${runsOfSuspect} runs`, found("unsteady"));
+  list(`unsteady: no clear difference in ${runsOfSuspect} runs`, found("unsteady"));
   const reverse = comparisons.flatMap(({ unit, direct, through }) =>
     findReverse(direct, through).map((name) => `${unit.name}: ${name}`),
   );
