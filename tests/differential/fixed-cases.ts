@@ -144,6 +144,13 @@ const byName: Readonly<Record<string, Partial<Context>>> = {
       ],
     },
   },
+  "found through an empty element of PATH": {
+    command: {
+      word: "observe",
+      path: [""],
+      programs: [{ at: "observe", program: "observer" }],
+    },
+  },
   "a script without #!": {
     command: {
       word: "./observe",
