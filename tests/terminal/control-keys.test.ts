@@ -3,7 +3,14 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { constants } from "node:os";
 import { type Seat, sharedSandbox, testLikeness } from "../helpers/likeness.ts";
-import { childrenOf, isGone, processStat, signalProcess, statusField } from "../helpers/process.ts";
+import {
+  childrenOf,
+  descendantsOf,
+  isGone,
+  processStat,
+  signalProcess,
+  statusField,
+} from "../helpers/process.ts";
 import type { Sandbox } from "../helpers/sandbox.ts";
 import { type Answer, keys, Shell, shellNames } from "../helpers/terminal.ts";
 import { until } from "../helpers/wait.ts";
@@ -219,7 +226,9 @@ testLikeness("Ctrl-Z stops a whole script, fg continues it", waiting, async (sea
   await seat.startScript(`${seat.prefix}waits\necho after\n`);
   const job = pidIn(seat.box);
   const answers = [await seat.press(keys.suspend)];
-  await untilState(job, "T");
+  await until("all are stopped", () =>
+    descendantsOf(seat.shell.process.pid).every(({ state }) => state === "T"),
+  );
   seat.shell.enter("fg");
   await untilState(job, "S");
   answers.push(await seat.press(keys.interrupt));
