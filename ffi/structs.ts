@@ -238,15 +238,6 @@ export const rusage: Struct<
   ru_maxrss: "i64",
   rest: 104,
 }));
-/** glibc's struct sigaction (not the kernel's). */
-export const sigaction: Struct<"sa_handler" | "sa_mask" | "sa_flags" | "sa_restorer"> = struct(
-  () => ({
-    sa_handler: "u64",
-    sa_mask: 128,
-    sa_flags: "i32",
-    sa_restorer: "u64",
-  }),
-);
 export const statx: Struct<
   | "stx_mask"
   | "stx_blksize"
@@ -288,6 +279,8 @@ export const linuxDirent64: Struct<"d_ino" | "d_off" | "d_reclen" | "d_type" | "
   }),
 );
 
+/** The kernel's struct sigaction, for rt_sigaction(2): the handler first, flags, restorer and mask. */
+export const kernelSigactionSize = 32;
 /** sigset_t: one bit a signal, 128 bytes in glibc. */
 export const sigsetSize = 128;
 /** posix_spawn_file_actions_t and posix_spawnattr_t are opaque; these sizes hold either. */

@@ -92,7 +92,7 @@ const table = {
   setpriority: ["int", int, int, int],
   madvise: ["int", long, long, int],
   sigprocmask: ["int", int, mem, mem],
-  sigaction: ["int", int, mem, mem],
+  rt_sigaction: ["long", long, long, mem, mem, long],
   posix_spawn: ["code", mem, mem, mem, mem, mem, mem],
   posix_spawn_file_actions_init: ["code", mem],
   posix_spawn_file_actions_destroy: ["code", mem],
@@ -117,6 +117,8 @@ export const symbols: ReadonlyMap<SysName, string> = new Map<SysName, string>([
   ["pidfd_open", "syscall"],
   // glibc's answer cannot be told from a failure; the kernel's, 20 - nice, can.
   ["getpriority", "syscall"],
+  // glibc keeps two signals to itself, and its own function does not touch them.
+  ["rt_sigaction", "syscall"],
   // One function, and an argument that is a number or a pointer.
   ["prctl_name", "prctl"],
   ["ioctl_number", "ioctl"],

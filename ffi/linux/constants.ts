@@ -165,6 +165,7 @@ interface Architecture {
   readonly O_DIRECTORY: number;
   readonly O_NOFOLLOW: number;
   readonly SYS_getpriority: number;
+  readonly SYS_rt_sigaction: number;
   /** struct epoll_event is packed on x86-64 only. */
   readonly epollEventPacked: boolean;
 }
@@ -174,12 +175,14 @@ const architectures: Readonly<Record<string, Architecture>> = {
     O_DIRECTORY: 0o200000,
     O_NOFOLLOW: 0o400000,
     SYS_getpriority: 140,
+    SYS_rt_sigaction: 13,
     epollEventPacked: true,
   },
   arm64: {
     O_DIRECTORY: 0o40000,
     O_NOFOLLOW: 0o100000,
     SYS_getpriority: 141,
+    SYS_rt_sigaction: 134,
     epollEventPacked: false,
   },
 };
@@ -190,4 +193,5 @@ function architecture(): Architecture {
   return known;
 }
 
-export const { O_DIRECTORY, O_NOFOLLOW, SYS_getpriority, epollEventPacked } = architecture();
+export const { O_DIRECTORY, O_NOFOLLOW, SYS_getpriority, SYS_rt_sigaction, epollEventPacked } =
+  architecture();

@@ -69,10 +69,10 @@ class Relay implements ClientTerminal {
       const terminal = owned.use(duplicate(sys, standard.input));
       this.#outer = { terminal, settings, raw: rawSettings(settings) };
     }
-    this.resize();
     const atEnd = copyOf(Uint8Array.of(endOfInput(terminalSettings(sys, slave.raw))));
-    this.#toJob = new Pump(sys, standard.input, master.raw, atEnd);
-    this.#fromJob = new Pump(sys, master.raw, standard.output, undefined);
+    this.#toJob = new Pump(sys, { source: standard.input, sink: master.raw, lastWord: atEnd });
+    this.#fromJob = new Pump(sys, { source: master.raw, sink: standard.output });
+    this.resize();
     this.forJob = {
       controlling: slave.raw,
       ...(this.#outer && {
@@ -100,9 +100,18 @@ class Relay implements ClientTerminal {
   act(ready: readonly Interest[]): void {
     this.#toJob.act(ready);
     this.#fromJob.act(ready);
+    if (this.#fromJob.isBroken) this.#hangUp();
+  }
+
+  /** Nobody sees what the job writes any more: for the job its terminal is gone, and it gets SIGHUP. */
+  #hangUp(): void {
+    this.#toJob.stop();
+    this.#pty.slave[Symbol.dispose]();
+    this.#pty.master[Symbol.dispose]();
   }
 
   resize(): void {
+    if (this.#fromJob.isBroken) return;
     const from = this.#outer ? standard.input : standard.output;
     copyWindowSize(this.#sys, from, this.#pty.slave.raw);
   }
@@ -144,12 +153,23 @@ class Pump {
   /** What is written once when there is nothing more to be read. */
   #lastWord: Memory | undefined;
   #isOpen = true;
+  #isBroken = false;
 
-  constructor(sys: Sys, source: RawFd, sink: RawFd, lastWord: Memory | undefined) {
+  constructor(sys: Sys, parts: { source: RawFd; sink: RawFd; lastWord?: Memory }) {
     this.#sys = sys;
-    this.#source = { fd: source, for: "reading" };
-    this.#sink = { fd: sink, for: "writing" };
-    this.#lastWord = lastWord;
+    this.#source = { fd: parts.source, for: "reading" };
+    this.#sink = { fd: parts.sink, for: "writing" };
+    this.#lastWord = parts.lastWord;
+  }
+
+  /** Nobody is there to take what was read. */
+  get isBroken(): boolean {
+    return this.#isBroken;
+  }
+
+  stop(): void {
+    this.#isOpen = false;
+    this.#rest = undefined;
   }
 
   get interests(): readonly Interest[] {
@@ -191,10 +211,8 @@ class Pump {
     const size = retry(() => this.#sys.write(this.#sink.fd, rest, rest.length));
     if (size === -errno.EAGAIN) return;
     if (size < 0) {
-      // Nobody is there to take it: as for a terminal that was closed, the job goes on without.
-      this.#isOpen = false;
-      this.#rest = undefined;
-      return;
+      this.#isBroken = true;
+      return this.stop();
     }
     this.#rest = size < rest.length ? rest.from(size) : undefined;
   }

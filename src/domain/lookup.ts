@@ -27,8 +27,9 @@ export function* executableCandidates(
   while (start <= path.length) {
     const next = path.indexOf(colon, start);
     const end = next < 0 ? path.length : next;
-    const directory = end === start ? "." : latin1(path.subarray(start, end));
-    yield fromLatin1(`${directory}/${latin1(name)}`);
+    if (end === start)
+      yield name; // and not "./name", as a script would learn
+    else yield fromLatin1(`${latin1(path.subarray(start, end))}/${latin1(name)}`);
     start = end + 1;
   }
 }

@@ -52,16 +52,14 @@ export function startProgram(
   directory: number = AT_FDCWD,
 ): number | Refused {
   const { argv, env } = request;
+  const name = firstString(argv);
+  const passing = name.length > fileNameBytesMax ? absent : absentOrTooLong;
   let failure: number = errno.ENOENT;
-  const candidates = executableCandidates(firstString(argv), environmentValue(env, "PATH"));
-  for (const path of candidates) {
+  for (const path of executableCandidates(name, environmentValue(env, "PATH"))) {
     const result = tryFile(sys, directory, path, argv, start);
     if (result >= 0) return result;
-    failure = isPath(firstString(argv)) ? -result : worse(failure, -result);
-    if (!absent.has(-result) && result !== -errno.EACCES) break; // as in execvp(3)
-  }
-  if (failure === errno.ENOENT && firstString(argv).length > fileNameBytesMax) {
-    failure = errno.ENAMETOOLONG;
+    if (isPath(name) || !passing.has(-result)) failure = -result;
+    if (!passing.has(-result) && result !== -errno.EACCES) break; // as in execvp(3)
   }
   if (failure === errno.EACCES && executeAccess(sys, directory, ".") === -errno.EACCES) {
     return directoryRefused(request, failure);
@@ -102,20 +100,17 @@ const systemTrouble: ReadonlySet<number> = new Set([
   errno.EBADF,
 ]);
 
-/** Nothing can be there: the search in PATH goes on. An element that is too long is none. */
+/** Nothing is there: the search in PATH goes on, and in the end this is not what is told. */
 const absent: ReadonlySet<number> = new Set([
   errno.ENOENT,
   errno.ENOTDIR,
-  errno.ENAMETOOLONG,
   errno.ENODEV,
   errno.ESTALE,
   errno.ETIMEDOUT,
 ]);
 
-/** Of all the reasons along PATH, the one to tell: that something was there but not for us. */
-function worse(before: number, now: number): number {
-  return absent.has(now) ? before : now;
-}
+/** An element of PATH that is too long is none; a name that is too long is told. */
+const absentOrTooLong: ReadonlySet<number> = new Set([...absent, errno.ENAMETOOLONG]);
 
 function shellArguments(path: Path, argv: StringList): StringList {
   const [, ...rest] = strings(argv).map(latin1);

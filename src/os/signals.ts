@@ -9,9 +9,10 @@ import {
   SIG_IGN,
   SIG_SETMASK,
   SIG_UNBLOCK,
+  SYS_rt_sigaction,
 } from "../../ffi/linux/constants.ts";
 import { allocate, type Memory } from "../../ffi/memory.ts";
-import { sigaction, signalfdSiginfo, sigsetSize } from "../../ffi/structs.ts";
+import { kernelSigactionSize, signalfdSiginfo, sigsetSize } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { signalMaskSize } from "../base/limits.ts";
 import { check, retry } from "./errors.ts";
@@ -91,17 +92,17 @@ export function ignoreSignals(sys: Sys, mask: Uint8Array): void {
   }
 }
 
-/** The kernel keeps the first two as they are; libc needs the others for itself. */
-const fixed: ReadonlySet<number> = new Set([signalNumbers.SIGKILL, signalNumbers.SIGSTOP, 32, 33]);
+/** The kernel keeps these two as they are. */
+const fixed: ReadonlySet<number> = new Set([signalNumbers.SIGKILL, signalNumbers.SIGSTOP]);
 
 export function isInMask(mask: Uint8Array, number: number): boolean {
   return ((mask[(number - 1) >> 3] ?? 0) & (1 << ((number - 1) & 7))) !== 0;
 }
 
 function setAction(sys: Sys, number: number, handler: number): void {
-  const action = allocate(sigaction.size);
-  sigaction.set(action, "sa_handler", handler);
-  check(sys.sigaction(number, action, null), "sigaction");
+  const action = allocate(kernelSigactionSize);
+  action.view.setBigUint64(0, BigInt(handler), true);
+  check(sys.rt_sigaction(SYS_rt_sigaction, number, action, null, signalMaskSize), "rt_sigaction");
 }
 
 /**

@@ -116,18 +116,29 @@ describe("a waiting client", () => {
   test("stops with its job on SIGTSTP, and goes on with it on SIGCONT", async () => {
     await using box = new Sandbox();
     const daemon = await box.serve();
-    const client = box.startPfc(["-w", "sleep", "1000"]);
+    // Below a shell with job control: the kernel stops nobody whom no shell could continue.
+    const shell = box.start(["bash", "-mc", "pfc -w sleep 1000 & wait"]);
+    const client = await childNamed(shell.pid, "pfc");
     const job = await childNamed(daemon.pid, "sleep");
-    client.kill("SIGTSTP");
+    process.kill(client.pid, "SIGTSTP");
     await until("both are stopped", () =>
       [client.pid, job.pid].every((pid) => processStat(pid)?.state === "T"),
     );
-    client.kill("SIGCONT");
+    process.kill(client.pid, "SIGCONT");
     await until("both go on", () =>
       [client.pid, job.pid].every((pid) => processStat(pid)?.state === "S"),
     );
-    client.kill("SIGTERM");
-    expect(await client.exited).toBe("SIGTERM");
+    process.kill(client.pid, "SIGTERM");
+    await until("both are gone", () => isGone(client.pid) && isGone(job.pid));
+  });
+
+  test("goes on with its job where nobody could continue it", async () => {
+    await using box = new Sandbox();
+    const daemon = await box.serve();
+    // A session of its own: its process group is an orphaned one.
+    const client = box.start(["setsid", "pfc", "-w", "sh", "-c", "kill -TSTP $$; echo goes on"]);
+    expect(await client.ended).toEqual(ended({ stdout: "goes on\n" }));
+    expect(childrenOf(daemon.pid).filter(({ name }) => name === "sh")).toEqual([]);
   });
 
   test("loses no signal, however early it comes", async () => {

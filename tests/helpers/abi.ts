@@ -140,15 +140,6 @@ export const counterparts: Counterparts = {
       rest: null,
     },
   },
-  sigaction: {
-    type: "struct sigaction",
-    members: {
-      sa_handler: "sa_handler",
-      sa_mask: "sa_mask",
-      sa_flags: "sa_flags",
-      sa_restorer: "sa_restorer",
-    },
-  },
   statx: {
     type: "struct statx",
     members: {

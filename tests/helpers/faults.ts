@@ -90,7 +90,7 @@ const plausible: Readonly<Partial<Record<SysName, readonly [ErrnoName, ...ErrnoN
   getpriority: ["ESRCH"],
   setpriority: ["EACCES", "ESRCH"],
   sigprocmask: ["EINVAL"],
-  sigaction: ["EINVAL"],
+  rt_sigaction: ["EINVAL"],
   posix_spawn: ["EAGAIN", "ENOMEM", "EACCES", "ENOENT"],
   posix_spawn_file_actions_init: ["ENOMEM"],
   posix_spawn_file_actions_destroy: ["EINVAL"],

@@ -5,10 +5,10 @@ import { executableCandidates } from "../../src/domain/lookup.ts";
 import { bytesOf, cBytes } from "../helpers/arbitraries.ts";
 import { holdsFor } from "../helpers/property.ts";
 
-/** execvp(3) on texts: split at the colons, nothing means here. */
+/** execvp(3) on texts: split at the colons, nothing means here, and the name stands alone. */
 function search(name: string, path: string): string[] {
   if (name.includes("/")) return [name];
-  return path.split(":").map((directory) => `${directory === "" ? "." : directory}/${name}`);
+  return path.split(":").map((directory) => (directory === "" ? name : `${directory}/${name}`));
 }
 
 const path = fc.oneof(
