@@ -287,6 +287,7 @@ export class Daemon implements Disposable {
 
   #forget(connection: Connection): void {
     this.#connections.delete(connection);
+    this.#jobs.connectionClosed(connection);
     const jobId = this.#jobOf.get(connection);
     this.#jobOf.delete(connection);
     if (jobId !== undefined) this.#jobs.clientGone(jobId);

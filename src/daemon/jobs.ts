@@ -73,6 +73,8 @@ export class Jobs {
   readonly #jobs = new Map<number, Job>();
   /** The process groups that were asked to end, because the daemon is. */
   readonly #ending = new Set<number>();
+  /** Terminals of clients whose jobs have ended, and which have not left yet. */
+  readonly #leaving = new Map<Connection, GuardedTerminal>();
   #isTerminating = false;
   #nextId = 1;
   #done = 0;
@@ -124,6 +126,14 @@ export class Jobs {
   /** A message about a running job, from the client that waits for it. */
   signal(id: number, { signal, toGroup }: SignalRequest): void {
     this.#tell(id, { kind: "signal", signal, toGroup });
+  }
+
+  /** The connection has been closed, by whomever. */
+  connectionClosed(connection: Connection): void {
+    const terminal = this.#leaving.get(connection);
+    this.#leaving.delete(connection);
+    terminal?.restore();
+    terminal?.[Symbol.dispose]();
   }
 
   clientGone(id: number): void {
@@ -300,7 +310,6 @@ export class Jobs {
     if (state.kind === "done") {
       this.#jobs.delete(id);
       job.timer?.cancel();
-      this.#dropTerminal(job);
       if (state.success) this.#done += 1;
       else this.#failed += 1;
     }
@@ -341,14 +350,18 @@ export class Jobs {
           trySignal(this.#loop.sys, effect.toGroup ? -effect.pid : effect.pid, effect.signal);
           break;
         case "release": {
-          const { client } = job;
+          const { client, terminal } = job;
           job.client = undefined;
-          client?.end();
+          if (client && terminal?.outlivesJob) {
+            job.terminal = undefined;
+            this.#leaving.set(client, terminal);
+          } else client?.end();
           break;
         }
         default:
           effect satisfies never;
       }
     }
+    if (state.kind === "done") this.#dropTerminal(job);
   }
 }

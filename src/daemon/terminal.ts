@@ -19,15 +19,25 @@ export class GuardedTerminal implements Disposable {
     this.#client = standingOf(sys, pid);
   }
 
-  /** Gives it the settings it had, unless somebody has changed those that were expected. */
+  /**
+   * Whether it can be told from the terminal itself that the client has not put it in order: then
+   * that matters for as long as the client lives, also when its job has ended.
+   */
+  get outlivesJob(): boolean {
+    return this.#guard.expected.length > 0;
+  }
+
+  /** Gives it the settings it had, unless somebody else has changed them by now. */
   restore(): void {
-    if (this.#isTaken()) return;
-    const { settings, expected } = this.#guard;
-    if (expected.length > 0) {
-      const current = terminalSettings(this.#sys, this.#terminal.raw);
-      if (!current || Buffer.compare(current, expected) !== 0) return;
-    }
-    trySetTerminal(this.#sys, this.#terminal.raw, settings);
+    if (this.#isChanged()) return;
+    trySetTerminal(this.#sys, this.#terminal.raw, this.#guard.settings);
+  }
+
+  #isChanged(): boolean {
+    const { expected } = this.#guard;
+    if (expected.length === 0) return this.#isTaken();
+    const current = terminalSettings(this.#sys, this.#terminal.raw);
+    return !current || Buffer.compare(current, expected) !== 0;
   }
 
   /**

@@ -116,8 +116,10 @@ describe("a waiting client", () => {
   test("stops with its job on SIGTSTP, and goes on with it on SIGCONT", async () => {
     await using box = new Sandbox();
     const daemon = await box.serve();
-    // Below a shell with job control: the kernel stops nobody whom no shell could continue.
-    const shell = box.start(["bash", "-mc", "pfc -w sleep 1000 & wait"]);
+    // In a group of its own, as a shell with job control has it: the kernel stops nobody whom no
+    // shell could continue.
+    const asShell = "if (!fork) { setpgrp(0, 0); exec @ARGV } wait";
+    const shell = box.start(["perl", "-e", asShell, "pfc", "-w", "sleep", "1000"]);
     const client = await childNamed(shell.pid, "pfc");
     const job = await childNamed(daemon.pid, "sleep");
     process.kill(client.pid, "SIGTSTP");
