@@ -7,7 +7,7 @@ import { fromLatin1, fromUtf8, type StringList } from "../base/strings.ts";
 import { SystemError } from "../os/errors.ts";
 import { type Fd, type RawFd, standard } from "../os/fd.ts";
 import { openNull, openPlace } from "../os/files.ts";
-import { niceValue, ProcessStatus } from "../os/process.ts";
+import { isInForeground, niceValue, ProcessStatus } from "../os/process.ts";
 import { inheritedLimits } from "../os/resource-limits.ts";
 import { inheritedIgnored } from "../os/signals.ts";
 import { isTerminal } from "../os/terminal.ts";
@@ -113,9 +113,13 @@ export function capture(
   return { request, fds };
 }
 
-/** A job nobody waits for would take the shell's input away. */
+/**
+ * A job nobody waits for would take the shell's input away, and so would one in the background: the
+ * kernel stops only those who read the controlling terminal of their own session.
+ */
 function replacesInput(sys: Sys, { wait, stdin }: JobOptions): boolean {
-  return stdin === "null" || (stdin === "default" && !wait && isTerminal(sys, standard.input));
+  if (stdin !== "default") return stdin === "null";
+  return isTerminal(sys, standard.input) && !(wait && isInForeground(sys));
 }
 
 /** @throws ClientError for numbers too high, and for more than one message takes. */
@@ -137,7 +141,7 @@ function captureAttributes(sys: Sys, blockedSignals: Uint8Array): ProcessAttribu
     umask: Number.parseInt(status.field("Umask"), 8),
     nice: niceValue(sys),
     limits: inheritedLimits(sys, Number(status.field("PPid"))),
-    ignoredSignals: inheritedIgnored(status),
+    ignoredSignals: inheritedIgnored(status, () => ProcessStatus.of(sys, status.field("PPid"))),
     blockedSignals,
   };
 }

@@ -13,6 +13,7 @@ import { Scope } from "../base/scope.ts";
 import { check, retry } from "../os/errors.ts";
 import { duplicate, type Fd, type RawFd, standard } from "../os/fd.ts";
 import { type Interest, waitFor } from "../os/poll.ts";
+import { isInForeground } from "../os/process.ts";
 import { blockSignals, signalNumbers, trySignal, unblockSignals } from "../os/signals.ts";
 import {
   copyWindowSize,
@@ -24,7 +25,7 @@ import {
   trySetTerminal,
 } from "../os/terminal.ts";
 import type { JobTerminals } from "./capture.ts";
-import { type ClientTerminal, isInForeground } from "./terminal.ts";
+import type { ClientTerminal } from "./terminal.ts";
 
 /** Bytes carried at once: as much as a pipe takes whole when it says that there is room. */
 const chunkSize = 4096;

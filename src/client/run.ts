@@ -233,16 +233,23 @@ class Attendance {
   /** The job has been stopped: so are we, and it goes on when we do. */
   #stop(signal: number): void {
     if (this.#terminal?.isRelayed) return; // its shell's business
+    // Who was quick has continued us before we could stop, and would not do so again.
+    if (this.#relayPending()) return;
     this.#stopOurselves(signal);
+    const isContinued = this.#relayPending();
+    // In a group whose shell is gone the kernel does not stop us, and nobody would continue the job.
+    if (!isContinued) this.#relay({ number: signalNumbers.SIGCONT, isFromKernel: false });
+  }
+
+  /** Passes on what has come by now. @returns whether we were continued. */
+  #relayPending(): boolean {
     let isContinued = false;
     for (;;) {
       const pending = readSignal(this.#sys, this.#fromOutside.fd);
-      if (!pending) break;
+      if (!pending) return isContinued;
       this.#relay(pending);
       isContinued ||= pending.number === signalNumbers.SIGCONT;
     }
-    // In a group whose shell is gone the kernel does not stop us, and nobody would continue the job.
-    if (!isContinued) this.#relay({ number: signalNumbers.SIGCONT, isFromKernel: false });
   }
 
   #stopOurselves(signal: number): void {

@@ -7,7 +7,7 @@ import type { Memory } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { duplicate, type Fd, type RawFd } from "../os/fd.ts";
 import type { Interest } from "../os/poll.ts";
-import { standingOf } from "../os/process.ts";
+import { isInForeground } from "../os/process.ts";
 import { isTerminal, terminalSettings, trySetTerminal } from "../os/terminal.ts";
 import type { JobTerminals } from "./capture.ts";
 
@@ -38,15 +38,6 @@ export function findTerminal(sys: Sys, closed: ReadonlySet<number>): ClientTermi
     return new SharedTerminal(sys, duplicate(sys, number as RawFd));
   }
   return undefined;
-}
-
-/**
- * Whether the terminal is ours to change: who is in the background would change it under the shell's
- * line editor. A terminal that is not the controlling one has no foreground.
- */
-export function isInForeground(sys: Sys): boolean {
-  const standing = standingOf(sys, sys.getpid());
-  return !standing || standing.foreground < 0 || standing.foreground === standing.group;
 }
 
 /** The caller's own terminal. A job that ends by itself may have changed it on purpose, as stty does. */

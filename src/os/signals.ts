@@ -95,6 +95,12 @@ export function ignoreSignals(sys: Sys, mask: Uint8Array): void {
 /** The kernel keeps these two as they are. */
 const fixed: ReadonlySet<number> = new Set([signalNumbers.SIGKILL, signalNumbers.SIGSTOP]);
 
+function setInMask(mask: Uint8Array, number: number, isIn: boolean): void {
+  const bit = 1 << ((number - 1) & 7);
+  const index = (number - 1) >> 3;
+  mask[index] = isIn ? (mask[index] ?? 0) | bit : (mask[index] ?? 0) & ~bit;
+}
+
 export function isInMask(mask: Uint8Array, number: number): boolean {
   return ((mask[(number - 1) >> 3] ?? 0) & (1 << ((number - 1) & 7))) !== 0;
 }
@@ -108,17 +114,33 @@ function setAction(sys: Sys, number: number, handler: number): void {
 /**
  * The signals this process was started to ignore. Bun ignores SIGPIPE and SIGXFSZ whatever they
  * were, so those are left out; where it handles a fault itself, an ignored one does not show.
+ *
+ * When one of 0, 1 and 2 is a terminal, Bun handles SIGINT and SIGTERM, too. Then SIGINT counts as
+ * ignored if our parent ignores it, or if SIGQUIT is, which does show: a shell that starts something
+ * in the background has it ignore both. Of SIGTERM nothing is known: interactive shells ignore it
+ * themselves, and do not have their children ignore it.
  */
-export function inheritedIgnored(status: ProcessStatus): Uint8Array {
-  const digits = status.field("SigIgn");
+export function inheritedIgnored(
+  status: Pick<ProcessStatus, "field">,
+  parent: () => Pick<ProcessStatus, "field"> | undefined,
+): Uint8Array {
+  const mask = parseMask(status.field("SigIgn"));
+  for (const number of [signalNumbers.SIGPIPE, signalNumbers.SIGXFSZ])
+    setInMask(mask, number, false);
+  if (!isInMask(parseMask(status.field("SigCgt")), signalNumbers.SIGINT)) return mask;
+  const witness = parseMask(parent()?.field("SigIgn") ?? "");
+  const isIgnored =
+    isInMask(mask, signalNumbers.SIGQUIT) || isInMask(witness, signalNumbers.SIGINT);
+  setInMask(mask, signalNumbers.SIGINT, isIgnored);
+  return mask;
+}
+
+/** A mask as /proc shows it: sixteen digits, the highest signals first. */
+function parseMask(digits: string): Uint8Array {
   const mask = new Uint8Array(new ArrayBuffer(signalMaskSize));
   for (let index = 0; index < signalMaskSize; index++) {
-    // Sixteen digits, the highest signals first.
     const at = 2 * (signalMaskSize - 1 - index);
-    mask[index] = Number.parseInt(digits.slice(at, at + 2), 16);
-  }
-  for (const number of [signalNumbers.SIGPIPE, signalNumbers.SIGXFSZ]) {
-    mask[(number - 1) >> 3] = (mask[(number - 1) >> 3] ?? 0) & ~(1 << ((number - 1) & 7));
+    mask[index] = Number.parseInt(digits.slice(at, at + 2), 16) || 0;
   }
   return mask;
 }

@@ -76,7 +76,30 @@ test.each([
   const status: Pick<ProcessStatus, "field"> = {
     field: (name) => (name === "SigIgn" ? digits : "0000000000000000"),
   };
-  expect(inMask(inheritedIgnored(status as ProcessStatus))).toEqual([...ignored]);
+  const noParent = (): never => {
+    throw new Error("its parent was asked, and knows no better");
+  };
+  expect(inMask(inheritedIgnored(status, noParent))).toEqual([...ignored]);
+});
+
+test.each([
+  { what: "nothing is known of the parent", own: [], parent: undefined, ignored: [] },
+  { what: "its parent ignores nothing", own: [1], parent: [], ignored: [1] },
+  { what: "its parent ignores them", own: [], parent: [2, 15, 1], ignored: [2] },
+  { what: "its shell has put it in the background", own: [3], parent: [], ignored: [2, 3] },
+])("where Bun handles INT and TERM, and $what", ({ own, parent, ignored }) => {
+  const digits = (set: readonly number[]): string =>
+    set
+      .reduce((mask, number) => mask | (1n << BigInt(number - 1)), 0n)
+      .toString(16)
+      .padStart(16, "0");
+  const status = (fields: Record<string, readonly number[]>): Pick<ProcessStatus, "field"> => ({
+    field: (name) => digits(fields[name] ?? []),
+  });
+  const mask = inheritedIgnored(status({ SigIgn: own, SigCgt: [2, 15] }), () =>
+    parent ? status({ SigIgn: parent }) : undefined,
+  );
+  expect(inMask(mask)).toEqual([...ignored]);
 });
 
 test("all signals but those that cannot be are ignored when asked for, and no others", () => {
