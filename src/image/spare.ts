@@ -12,6 +12,7 @@ import type { Fd } from "../os/fd.ts";
 import { openNull, openPlace } from "../os/files.ts";
 import { niceValue } from "../os/process.ts";
 import { resourceLimits } from "../os/resource-limits.ts";
+import { restoreIgnoredByBun } from "../os/signals.ts";
 import { socketPair } from "../os/socket.ts";
 import type { RunRequest } from "../protocol/messages.ts";
 import { MessageReceiver, sendMessage } from "../transport/channel.ts";
@@ -20,7 +21,10 @@ import { builtinOf, enterAttributes, enterPlace, runStarter } from "./starter.ts
 
 /** Waits for the job on `daemon` and becomes it. The process ends here. Consumes `daemon`. */
 export function runSpare(sys: Sys, daemon: Fd): never {
+  restoreIgnoredByBun(sys);
   const receiver = new MessageReceiver(sys);
+  // What cannot be rehearsed is at least linked.
+  for (const name of ["setpgid", "setsid", "execve", "_exit"] as const) void sys[name];
   runStarter(sys, receiver, rehearse(sys, receiver, daemon));
 }
 

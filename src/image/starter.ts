@@ -25,10 +25,14 @@ import { runCommand } from "./commands/table.ts";
 /** A starter that was started for the occasion; the daemon has left its socket at `number`. */
 export function runFreshStarter(sys: Sys, number: number): never {
   setProcessName(sys, starterName);
+  restoreIgnoredByBun(sys);
   runStarter(sys, new MessageReceiver(sys), new Fd(sys, number));
 }
 
-/** Waits for the job on `daemon` and becomes it. The process ends here. Consumes `daemon`. */
+/**
+ * Waits for the job on `daemon` and becomes it. The process ends here. Consumes `daemon`. The signals
+ * that Bun ignores have their default actions by now.
+ */
 export function runStarter(sys: Sys, receiver: MessageReceiver, daemon: Fd): never {
   const received = receiver.receive(daemon.raw);
   if (typeof received === "string") exitNow(sys, 0); // the daemon needs us no more
@@ -40,7 +44,6 @@ export function runStarter(sys: Sys, receiver: MessageReceiver, daemon: Fd): nev
   };
   try {
     leaveGroup(sys, message);
-    restoreIgnoredByBun(sys);
     const rawFds = fds.map((fd) => fd.raw);
     link = enterPlace(sys, message, rawFds, daemon);
     if (message.controllingTerminal) takeControllingTerminal(sys, 0 as RawFd);

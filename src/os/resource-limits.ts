@@ -94,8 +94,10 @@ const usualFiles = 1024n;
  * it allows. Limits on memory and descriptors bind at once: it is the last thing to do.
  */
 export function applyLimits(sys: Sys, wanted: Memory): void {
-  const count = Math.min(resourceLimitCount, Math.floor(wanted.length / rlimit.size));
-  for (let resource = 0; resource < count; resource++) {
+  const present = resourceLimits(sys);
+  for (let resource = 0; resource < resourceLimitCount; resource++) {
+    const [is, shall] = [limitAt(present, resource), limitAt(wanted, resource)];
+    if (is.soft === shall.soft && is.hard === shall.hard) continue;
     const result = sys.prlimit(0, resource, wanted.from(resource * rlimit.size), null);
     if (result !== -errno.EPERM) {
       check(result, "prlimit");

@@ -87,6 +87,7 @@ export function resetSignal(sys: Sys, number: number): void {
 
 /** Ignores the signals of a mask, and what runs after exec(2) does so, too. */
 export function ignoreSignals(sys: Sys, mask: Uint8Array): void {
+  if (mask.every((byte) => byte === 0)) return; // as nearly always
   for (let number = 1; number <= signalMax; number++) {
     if (isInMask(mask, number) && !fixed.has(number)) setAction(sys, number, SIG_IGN);
   }
