@@ -13,7 +13,7 @@ import { Scope } from "../base/scope.ts";
 import { check, retry } from "../os/errors.ts";
 import { duplicate, type Fd, type RawFd, standard } from "../os/fd.ts";
 import { type Interest, waitFor } from "../os/poll.ts";
-import { isInForeground } from "../os/process.ts";
+import { isInForeground } from "../os/proc.ts";
 import { blockSignals, signalNumbers, trySignal, unblockSignals } from "../os/signals.ts";
 import {
   copyWindowSize,

@@ -7,7 +7,7 @@ import type { Memory } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { duplicate, type Fd, type RawFd } from "../os/fd.ts";
 import type { Interest } from "../os/poll.ts";
-import { isInForeground } from "../os/process.ts";
+import { isInForeground } from "../os/proc.ts";
 import { isTerminal, terminalSettings, trySetTerminal } from "../os/terminal.ts";
 import type { JobTerminals } from "./capture.ts";
 

@@ -1,7 +1,7 @@
 /** The terminal of a client that cannot put it in order itself any more: it was killed. */
 import type { Sys } from "../../ffi/sys.ts";
 import { duplicate, type Fd, type RawFd } from "../os/fd.ts";
-import { type Standing, standingOf } from "../os/process.ts";
+import { type Standing, standingOf } from "../os/proc.ts";
 import { terminalSettings, trySetTerminal } from "../os/terminal.ts";
 import type { TerminalGuard } from "../protocol/messages.ts";
 

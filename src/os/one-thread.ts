@@ -4,7 +4,7 @@ import type { Sys } from "../../ffi/sys.ts";
 import { fromLatin1, latin1, type StringList, stringList, strings } from "../base/strings.ts";
 import { check } from "./errors.ts";
 import { readFile } from "./files.ts";
-import { ProcessStatus } from "./process.ts";
+import { ProcessStatus } from "./proc.ts";
 
 /**
  * The settings with which JavaScriptCore runs on exactly one thread, read at start only.

@@ -17,7 +17,7 @@ import type { Sys } from "../../ffi/sys.ts";
 import { signalMaskSize } from "../base/limits.ts";
 import { check, retry } from "./errors.ts";
 import { type Fd, own, type RawFd } from "./fd.ts";
-import type { ProcessStatus } from "./process.ts";
+import type { ProcessStatus } from "./proc.ts";
 
 /** Signal numbers of Linux on x86-64 and arm64. */
 // biome-ignore format: a table

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { openLibc } from "../../ffi/libc.ts";
 import type { Sys } from "../../ffi/sys.ts";
-import type { ProcessStatus } from "../../src/os/process.ts";
+import type { ProcessStatus } from "../../src/os/proc.ts";
 import {
   allSignals,
   ignoreSignals,

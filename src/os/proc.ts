@@ -1,0 +1,61 @@
+/** What /proc says of processes, ourselves and others. See proc(5). */
+import type { Sys } from "../../ffi/sys.ts";
+import { latin1, utf8 } from "../base/strings.ts";
+import { SystemError } from "./errors.ts";
+import { readFile } from "./files.ts";
+
+/** What /proc/PID/status says of a process, as it was when this was made. See proc(5). */
+export class ProcessStatus {
+  readonly #text: string;
+
+  constructor(sys: Sys, pid = "self") {
+    this.#text = utf8(readFile(sys, `/proc/${pid}/status`));
+  }
+
+  /** That of another process; undefined when there is none of this number. */
+  static of(sys: Sys, pid: string): ProcessStatus | undefined {
+    try {
+      return new ProcessStatus(sys, pid);
+    } catch (error) {
+      if (error instanceof SystemError) return undefined;
+      throw error;
+    }
+  }
+
+  /** The text of one line. */
+  field(name: string): string {
+    const start = this.#text.indexOf(`\n${name}:\t`) + name.length + 3;
+    return this.#text.slice(start, this.#text.indexOf("\n", start));
+  }
+}
+
+/** Where a process stands among those of its terminal. */
+export interface Standing {
+  readonly group: number;
+  readonly session: number;
+  /** The process group in the foreground of its controlling terminal; -1 when it has none. */
+  readonly foreground: number;
+}
+
+/** That of any process; undefined when there is none of this number. See proc(5), stat. */
+export function standingOf(sys: Sys, pid: number): Standing | undefined {
+  let text: string;
+  try {
+    text = latin1(readFile(sys, `/proc/${pid}/stat`));
+  } catch (error) {
+    if (error instanceof SystemError) return undefined;
+    throw error;
+  }
+  // Behind the name, which may hold anything: state, parent, group, session, terminal, foreground.
+  const [, , group, session, , foreground] = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  return { group: Number(group), session: Number(session), foreground: Number(foreground) };
+}
+
+/**
+ * Whether our terminal is ours to use: who is in the background would take what is typed at a shell's
+ * prompt, and change the settings under its line editor. A terminal that is not the controlling one has no foreground.
+ */
+export function isInForeground(sys: Sys): boolean {
+  const standing = standingOf(sys, sys.getpid());
+  return !standing || standing.foreground < 0 || standing.foreground === standing.group;
+}
