@@ -8,7 +8,7 @@ import {
 } from "../../ffi/linux/constants.ts";
 import { allocate, cString } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
-import { latin1, type StringList, stringList, utf8 } from "../base/strings.ts";
+import { type StringList, stringList, utf8 } from "../base/strings.ts";
 import { check, SystemError } from "./errors.ts";
 import { readFile } from "./files.ts";
 import { stringPointers } from "./spawn.ts";
