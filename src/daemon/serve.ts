@@ -45,7 +45,7 @@ import {
   ownExecutable,
   setProcessName,
 } from "../os/process.ts";
-import { resetSignal, signalNumbers } from "../os/signals.ts";
+import { resetSignal, signalNumbers, trySignal } from "../os/signals.ts";
 import { Daemon, type DaemonSettings } from "./daemon.ts";
 import { openEndpoint } from "./endpoint.ts";
 import { createLog, type LogLevel } from "./log.ts";
@@ -167,9 +167,12 @@ function daemonize(sys: Sys, options: ServeOptions, fail: (reason: string) => nu
   const { readEnd, writeEnd } = openPipe(sys);
   using answer = readEnd;
   inheritHeap(sys);
-  if (check(sys.fork(), "fork") === 0) becomeSecondStage(sys, options, writeEnd);
+  const child = check(sys.fork(), "fork");
+  if (child === 0) becomeSecondStage(sys, options, writeEnd);
   writeEnd[Symbol.dispose]();
   if (waitReadable(sys, [answer.raw], launchTimeoutMs).length === 0) {
+    // Its session is the child's, and so is its process group.
+    trySignal(sys, -child, signalNumbers.SIGKILL);
     return fail(`the daemon did not become ready within ${launchTimeoutMs / 1000} s`);
   }
   return latin1(readToEnd(sys, answer.raw)) === readyWord ? 0 : 1;
