@@ -6,7 +6,7 @@
 
 import * as errno from "../../ffi/errno.ts";
 import type { Sys } from "../../ffi/sys.ts";
-import { connectionsMax } from "../base/limits.ts";
+import { connectionsMax, listenBacklog } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
 import { version } from "../base/version.ts";
 import { SystemError } from "../os/errors.ts";
@@ -146,7 +146,7 @@ export class Daemon implements Disposable {
     this.#state = "stopping";
     const { running } = this.#jobs.counts;
     this.#loop.log.info(`stopping: ${reason}; ${running} jobs are running`);
-    this.#accept(); // who has connected already gets an answer
+    this.#accept(listenBacklog); // who has connected already gets an answer
     this.#stopListening();
     this.#image.close();
     this.#jobs.terminate();
@@ -210,8 +210,8 @@ export class Daemon implements Disposable {
     }
   }
 
-  #accept(): void {
-    for (let count = 0; count < acceptsPerTurn && this.#isListening; count++) {
+  #accept(countMax = acceptsPerTurn): void {
+    for (let count = 0; count < countMax && this.#isListening; count++) {
       if (this.#connections.size >= connectionsMax) return this.#pauseListening("connections");
       try {
         const socket = tryAccept(this.#loop.sys, this.#endpoint.listener);

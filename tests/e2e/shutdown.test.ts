@@ -3,7 +3,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { childNamed, isGone, processStat } from "../helpers/process.ts";
 import { type Daemon, ended, type Running, Sandbox } from "../helpers/sandbox.ts";
-import { frame, Listener, Peer, wire } from "../helpers/seqpacket.ts";
+import { Descriptor, frame, Listener, Peer, runBody, wire } from "../helpers/seqpacket.ts";
 import { until } from "../helpers/wait.ts";
 
 setDefaultTimeout(30_000);
@@ -293,4 +293,27 @@ describe("a socket that is taken away", () => {
     expect(await box.pfc("-w", "add", "1", "2")).toEqual(ended({ stdout: "3\n" }));
     expect((await box.status()).pid).toBe(daemon.pid);
   });
+});
+
+test("all who have connected by then are answered, however many", async () => {
+  await using box = new Sandbox();
+  const daemon = await box.serve();
+  daemon.process.kill("SIGSTOP");
+  await until("it is stopped", () => processStat(daemon.pid)?.state === "T");
+  using directory = Descriptor.open("/");
+  // More than the daemon accepts in one turn; they wait in the kernel.
+  const peers = Array.from({ length: 150 }, () => Peer.connect(box.socketPath));
+  for (const peer of peers) {
+    peer.send(frame(wire.run, runBody(["true"]), { fdCount: 1 }), [directory]);
+  }
+  daemon.process.kill("SIGTERM");
+  daemon.process.kill("SIGCONT");
+  for (const peer of peers) {
+    expect(await peer.answer()).toMatchObject({
+      type: wire.refused,
+      reason: "the daemon is stopping",
+    });
+    peer[Symbol.dispose]();
+  }
+  await expectGone(box, daemon);
 });
