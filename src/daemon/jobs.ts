@@ -104,6 +104,7 @@ export class Jobs {
       return undefined;
     }
     const name = firstString(request.argv);
+    const terminal = this.#guard(client, request, fds);
     const directory = (fds[request.directoryIndex] as Fd).raw; // the decoder checked the index
     const kept = owned.move();
     const context = { request, fds, directory, [Symbol.dispose]: () => kept[Symbol.dispose]() };
@@ -114,7 +115,7 @@ export class Jobs {
       state: newJob(request.wait, request.policy),
       client,
       timer: undefined,
-      terminal: this.#guard(client, request, fds),
+      terminal,
     };
     this.#jobs.set(id, job);
     const passing = isBuiltin(latin1(name)) ? undefined : this.#passingLimits(request);
