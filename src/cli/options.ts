@@ -5,6 +5,8 @@
  * must not load a library before its command has been handed over.
  */
 
+import { timeoutMsMax } from "../base/limits.ts";
+
 interface OptionBase {
   readonly description: string;
   readonly alias?: string;
@@ -209,11 +211,28 @@ export function parseCount(
   );
 }
 
-/** Seconds, with a fraction if need be, as milliseconds. @throws UsageError */
+/**
+ * A time as milliseconds: seconds with a fraction if need be, or another unit, as
+ * timeout(1) takes it. @throws UsageError
+ */
 export function parseSeconds(name: string, text: string): number {
-  const number = /^\d{1,6}(\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN;
-  if (!Number.isNaN(number)) return Math.round(number * 1000);
+  const [, digits, unit = "s"] = /^(\d+(?:\.\d*)?|\.\d+)([smhd]?)$/.exec(text) ?? [];
+  if (digits === undefined) {
+    throw new UsageError(
+      `option '--${name}' is a number of seconds, such as 5 or 0.5 (or 2m, 1h, 1d), not '${text}'`,
+    );
+  }
+  const exact = Number(digits) * (millisecondsOf[unit] ?? 1000);
+  const milliseconds = exact > 0 ? Math.max(1, Math.round(exact)) : 0; // zero has a meaning of its own
+  if (milliseconds <= timeoutMsMax) return milliseconds;
   throw new UsageError(
-    `option '--${name}' is a number of seconds, such as 5 or 0.5, not '${text}'`,
+    `option '--${name}' is at most ${Math.floor(timeoutMsMax / 86_400_000)}d, not '${text}'`,
   );
 }
+
+const millisecondsOf: Readonly<Record<string, number>> = {
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};

@@ -6,7 +6,13 @@ import { firstString, latin1 } from "../base/strings.ts";
 import { isSuccess } from "../base/wait-status.ts";
 import { isBuiltin } from "../domain/builtins.ts";
 import { type JobEvent, type JobState, newJob, step } from "../domain/job.ts";
-import { commandName, type Refused, type StartFile, startProgram } from "../execution/program.ts";
+import {
+  commandName,
+  errorRefused,
+  type Refused,
+  type StartFile,
+  startProgram,
+} from "../execution/program.ts";
 import { tryReap } from "../os/children.ts";
 import { reasonOf, SystemError } from "../os/errors.ts";
 import type { Fd, RawFd } from "../os/fd.ts";
@@ -25,7 +31,7 @@ import type { ChildEvents, Children } from "./children.ts";
 import type { Connection } from "./connection.ts";
 import type { Image } from "./images.ts";
 import type { Loop } from "./loop.ts";
-import { lost, refusedWith, type Start, type Starters } from "./starters.ts";
+import { lost, type Start, type Starters } from "./starters.ts";
 import { GuardedTerminal } from "./terminal.ts";
 
 /** One execution of one context. */
@@ -221,7 +227,7 @@ export class Jobs {
       start.onRefused(lost(start.request, "the process that was to run it died"));
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
-      start.onRefused(refusedWith(start.request, error));
+      start.onRefused(errorRefused(start.request, error));
     }
   }
 
@@ -252,7 +258,7 @@ export class Jobs {
       outcome = this.#trySpawn(owned, passing);
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
-      outcome = refusedWith(owned.request, error);
+      outcome = errorRefused(owned.request, error);
     }
     if (typeof outcome !== "number") return this.#refuse(job, outcome);
     const pid = outcome;

@@ -7,8 +7,8 @@ import { starterTimeoutMs } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
 import { fromLatin1, stringList } from "../base/strings.ts";
 import { starterName, starterSocketNumber } from "../domain/builtins.ts";
-import { commandName, type Refused } from "../execution/program.ts";
-import { reasonOf, SystemError } from "../os/errors.ts";
+import { commandName, errorRefused, type Refused } from "../execution/program.ts";
+import { SystemError } from "../os/errors.ts";
 import { type Fd, type RawFd, standard } from "../os/fd.ts";
 import { openNull } from "../os/files.ts";
 import { oneThreadEnvironment } from "../os/one-thread.ts";
@@ -182,7 +182,7 @@ export class Starter {
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
       this.kill(); // not to be used again, as little as it has got
-      start.onRefused(refusedWith(start.request, error));
+      start.onRefused(errorRefused(start.request, error));
       return true;
     }
     this.#start = start;
@@ -277,13 +277,6 @@ export class Starter {
     this.#deadline?.cancel();
     this.#assigned.delete(this);
   }
-}
-
-/** An error of ours as the job's client is told. */
-export function refusedWith(request: RunRequest, error: unknown): Refused {
-  const errno = error instanceof SystemError ? error.errno : 0;
-  const reason = `${commandName(request)}: cannot be started: ${reasonOf(error)}`;
-  return { code: "failed", errno, reason };
 }
 
 /** The job was given away, and nobody knows what has become of it. */

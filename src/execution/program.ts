@@ -20,6 +20,7 @@ import {
   utf8,
 } from "../base/strings.ts";
 import { executableCandidates, isPath } from "../domain/lookup.ts";
+import { reasonOf, SystemError } from "../os/errors.ts";
 import { executeAccess, type Path, targetStatus } from "../os/files.ts";
 import type { RefusalCode, RunRequest } from "../protocol/messages.ts";
 
@@ -55,14 +56,23 @@ export function startProgram(
   const name = firstString(argv);
   const passing = name.length > fileNameBytesMax ? absent : absentOrTooLong;
   let failure: number = errno.ENOENT;
+  let isThere = false;
+  const startSeen: StartFile = (path, words) => {
+    isThere = true;
+    return start(path, words);
+  };
   for (const path of executableCandidates(name, environmentValue(env, "PATH"))) {
-    const result = tryFile(sys, directory, path, argv, start);
+    const result = tryFile(sys, directory, path, argv, startSeen);
     if (result >= 0) return result;
     if (isPath(name) || !passing.has(-result)) failure = -result;
     if (!passing.has(-result) && result !== -errno.EACCES) break; // as in execvp(3)
   }
   if (failure === errno.EACCES && executeAccess(sys, directory, ".") === -errno.EACCES) {
     return directoryRefused(request, failure);
+  }
+  if (failure === errno.ENOENT && isThere) {
+    const reason = `${commandName(request)}: cannot be executed: its interpreter is missing`;
+    return { code: "notFound", errno: failure, reason };
   }
   return refusalOf(commandName(request), failure);
 }
@@ -73,6 +83,24 @@ export function directoryRefused(request: RunRequest, number: number): Refused {
   const reason = `${commandName(request)}: cannot start in ${where}: ${errnoText(number)}`;
   return { code: "noDirectory", errno: number, reason };
 }
+
+/** An error of ours, on the way to the program, as the job's client is told. */
+export function errorRefused(request: RunRequest, error: unknown): Refused {
+  const number = error instanceof SystemError ? error.errno : 0;
+  const reason =
+    error instanceof SystemError && numberTooHigh.has(error.syscall) && number !== errno.EMFILE
+      ? "a descriptor's number is over the daemon's limit on open files (choose with --fd, or start the daemon under a higher ulimit -n)"
+      : reasonOf(error);
+  const words = `${commandName(request)}: cannot be started: ${reason}`;
+  return { code: "failed", errno: number, reason: words };
+}
+
+/** The calls that put a descriptor where the job is to have it. */
+const numberTooHigh: ReadonlySet<string> = new Set([
+  "fcntl",
+  "dup3",
+  "posix_spawn_file_actions_adddup2",
+]);
 
 function tryFile(
   sys: Sys,

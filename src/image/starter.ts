@@ -9,8 +9,13 @@ import type { Sys } from "../../ffi/sys.ts";
 import { Scope } from "../base/scope.ts";
 import { latin1, strings } from "../base/strings.ts";
 import { type BuiltinName, isBuiltin, starterName } from "../domain/builtins.ts";
-import { commandName, directoryRefused, type Refused, startProgram } from "../execution/program.ts";
-import { check, reasonOf, SystemError } from "../os/errors.ts";
+import {
+  directoryRefused,
+  errorRefused,
+  type Refused,
+  startProgram,
+} from "../execution/program.ts";
+import { check, SystemError } from "../os/errors.ts";
 import { duplicate, Fd, type RawFd } from "../os/fd.ts";
 import { closeOthers, replaceFd } from "../os/files.ts";
 import { exitNow, niceValue, setNiceValue, setProcessName } from "../os/process.ts";
@@ -63,12 +68,10 @@ export function runStarter(sys: Sys, receiver: MessageReceiver, daemon: Fd): nev
 }
 
 function refusalFor(error: unknown, request: RunRequest): Refused {
-  const errno = error instanceof SystemError ? error.errno : 0;
   if (error instanceof SystemError && error.syscall === "fchdir") {
-    return directoryRefused(request, errno);
+    return directoryRefused(request, error.errno);
   }
-  const reason = `${commandName(request)}: cannot be started: ${reasonOf(error)}`;
-  return { code: "failed", errno, reason };
+  return errorRefused(request, error);
 }
 
 /** A job is a process group of its own; with a terminal of its own, a session. */

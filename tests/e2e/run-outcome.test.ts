@@ -334,7 +334,7 @@ describe("a command that cannot be run", () => {
     ["no such file", ["./no-such"], "./no-such: no such file", 127],
     ["no such absolute file", ["/no/such"], "/no/such: no such file", 127],
     ["below a file", ["./plain/x"], "./plain/x: no such file", 127],
-    ["a missing interpreter", ["./lost"], "./lost: no such file", 127],
+    ["a missing interpreter", ["./lost"], "./lost: cannot be executed: its interpreter", 127],
     ["a dangling link", ["./dangling"], "./dangling: no such file", 127],
     ["not executable", ["./plain"], "./plain: cannot be executed: permission denied", 126],
     ["in PATH, not executable", ["plain-in-path"], "plain-in-path: cannot be executed: ", 126],
