@@ -84,7 +84,7 @@ describe("a job", () => {
     { words: ["--timeout=x"], message: "option '--timeout' is a number of seconds" },
     { words: ["--timeout=-1"], message: "not '-1'" },
     { words: ["--timeout="], message: "not ''" },
-    { words: ["--timeout=1w"], message: "not '1h'" },
+    { words: ["--timeout=1w"], message: "not '1w'" },
     { words: ["--timeout=1", "--kill-after=x"], message: "option '--kill-after' is a number" },
     { words: ["--kill-after=1"], message: "counts from the end of '--timeout', which is missing" },
   ])("is refused with $words", ({ words, message }) => {
