@@ -28,6 +28,7 @@ const rows = (): readonly (readonly [number, ErrnoName, string])[] => [
   [22, "EINVAL", "invalid argument"],
   [23, "ENFILE", "too many open files in the system"],
   [24, "EMFILE", "too many open files"],
+  [25, "ENOTTY", "not a terminal"],
   [26, "ETXTBSY", "the file is being written to"],
   [27, "EFBIG", "file too large"],
   [28, "ENOSPC", "no space left on the device"],

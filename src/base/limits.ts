@@ -10,6 +10,9 @@ export const kernelFdsMax = 253;
 /** Bytes of a path in sockaddr_un, without the NUL. A longer one goes through /proc/self/fd. */
 export const socketPathBytesMax = 107;
 
+/** MAX_ARG_STRLEN, less the name: no process can have been given a longer PATH. */
+export const searchPathBytesMax: number = 128 * 1024;
+
 /** NAME_MAX: bytes of a file's name. */
 export const fileNameBytesMax = 255;
 

@@ -11,8 +11,7 @@ import { signalsWhenGone } from "../domain/disconnection.ts";
 import type { Fd } from "../os/fd.ts";
 import { openNull, replaceFd } from "../os/files.ts";
 import { type Interest, waitFor } from "../os/poll.ts";
-import { exitNow } from "../os/process.ts";
-import { disableCoreFile } from "../os/resource-limits.ts";
+import { disableCoreDump, exitNow } from "../os/process.ts";
 import {
   type Pending,
   readSignal,
@@ -76,6 +75,8 @@ export function runJob(
   const parts = { conversation, socket, signals, terminal, onDisconnect };
   const attendance = new Attendance(sys, parts);
   const ending = attendance.attend();
+  // From here on there is no job to get them, and nobody is to wait for a slow reader against his will.
+  unblockSignals(sys, ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"]);
   terminal?.finish(attendance.hasExited);
   return ending;
 }
@@ -146,11 +147,11 @@ class Attendance {
         const ending = this.#listen();
         if (ending) return ending;
       }
+      this.#terminal?.act(ready); // first: a signal may stop us, and then nothing is ready any more
       if (ready.includes(this.#fromOutside)) {
         const ending = this.#relayNext();
         if (ending) return ending;
       }
-      this.#terminal?.act(ready);
     }
   }
 
@@ -279,7 +280,7 @@ function endingOf({ waitStatus, timedOut }: Exited): Ending {
 export function endAs(sys: Sys, ending: Ending): never {
   if (ending.kind === "exit") exitNow(sys, ending.code);
   const { signal } = ending;
-  disableCoreFile(sys); // the job has left one, if any
+  disableCoreDump(sys); // the job has left one, if any
   resetSignal(sys, signal);
   trySignal(sys, sys.getpid(), signal);
   exitNow(sys, 128 + signal); // a signal whose default is not to end the process

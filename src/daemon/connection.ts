@@ -33,6 +33,7 @@ export class Connection {
   #isBlocked = false;
   #isEnding = false;
   #isClosed = false;
+  #isPeerGone = false;
 
   /** Consumes `socket`, also when it throws. */
   constructor(loop: Loop, socket: Fd, events: ConnectionEvents) {
@@ -52,6 +53,15 @@ export class Connection {
       this.close();
     });
     owned.move();
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** It was closed because the peer had closed it. */
+  get isPeerGone(): boolean {
+    return this.#isPeerGone;
   }
 
   /** Sends a reply, at once or when the peer has room. A peer that never reads is dropped. */
@@ -86,12 +96,17 @@ export class Connection {
     this.#events.onClosed(this);
   }
 
+  #peerGone(): void {
+    this.#isPeerGone = true;
+    this.close();
+  }
+
   #receive(): void {
     for (let count = 0; count < messagesPerTurn && !this.#isClosed && !this.#isEnding; count++) {
       try {
         const received = this.#loop.receiver.receive(this.#socket.raw, { wait: false });
         if (received === "again") return;
-        if (received === "gone") return this.close();
+        if (received === "gone") return this.#peerGone();
         using message = received;
         this.#deadline?.cancel();
         this.#deadline = undefined;
@@ -115,7 +130,7 @@ export class Connection {
   #flush(): void {
     while (this.#replies[0]) {
       const outcome = this.#send(this.#replies[0]);
-      if (outcome === "gone") return this.close();
+      if (outcome === "gone") return this.#peerGone();
       if (outcome === "again") {
         this.#watchForRoom(true);
         return;

@@ -95,7 +95,8 @@ export class Daemon implements Disposable {
     this.#endpoint = endpoint;
     this.#settings = settings;
     this.#startedMs = nowMs();
-    blockSignals(sys, watchedSignals);
+    // From the background, too, a client's terminal is ours to put in order.
+    blockSignals(sys, [...watchedSignals, "SIGTTOU"]);
     this.#signals = owned.use(openSignalFd(sys, watchedSignals));
     this.#children = new Children(this.#loop);
     this.#starters = new Starters(this.#loop, this.#children);

@@ -147,8 +147,8 @@ export class Image implements Disposable {
       using owned = received;
       this.#handle(owned.message, owned.fds);
     } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      this.#giveUp(error.message);
+      if (!(error instanceof ProtocolError || error instanceof SystemError)) throw error;
+      this.#giveUp(error.message); // what waits for it starts some other way
     }
   }
 

@@ -139,7 +139,8 @@ export class Jobs {
   connectionClosed(connection: Connection): void {
     const terminal = this.#leaving.get(connection);
     this.#leaving.delete(connection);
-    terminal?.restore();
+    // A client that is there does so itself, when it has written what it still has.
+    if (connection.isPeerGone) terminal?.restore();
     terminal?.[Symbol.dispose]();
   }
 
@@ -359,10 +360,12 @@ export class Jobs {
         case "release": {
           const { client, terminal } = job;
           job.client = undefined;
-          if (client && terminal?.outlivesJob) {
+          if (!client || !terminal?.outlivesJob) client?.end();
+          else if (client.isClosed) terminal.restore();
+          else {
             job.terminal = undefined;
             this.#leaving.set(client, terminal);
-          } else client?.end();
+          }
           break;
         }
         default:

@@ -14,9 +14,9 @@ export class GuardedTerminal implements Disposable {
   /** Borrows `terminal`, and keeps a copy of it; `pid` is the client's. @throws SystemError */
   constructor(sys: Sys, terminal: RawFd, { guard, pid }: { guard: TerminalGuard; pid: number }) {
     this.#sys = sys;
-    this.#terminal = duplicate(sys, terminal);
     this.#guard = guard;
     this.#client = standingOf(sys, pid);
+    this.#terminal = duplicate(sys, terminal); // last: nothing behind it may fail
   }
 
   /**

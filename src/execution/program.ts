@@ -7,7 +7,7 @@ import * as errno from "../../ffi/errno.ts";
 import { errnoText } from "../../ffi/errno-names.ts";
 import { AT_FDCWD } from "../../ffi/linux/constants.ts";
 import type { Sys } from "../../ffi/sys.ts";
-import { fileNameBytesMax } from "../base/limits.ts";
+import { fileNameBytesMax, searchPathBytesMax } from "../base/limits.ts";
 import {
   environmentValue,
   firstString,
@@ -54,6 +54,10 @@ export function startProgram(
 ): number | Refused {
   const { argv, env } = request;
   const name = firstString(argv);
+  const searchPath = environmentValue(env, "PATH");
+  if (searchPath && searchPath.length > searchPathBytesMax) {
+    return refusalOf(commandName(request), errno.E2BIG);
+  }
   const passing = name.length > fileNameBytesMax ? absent : absentOrTooLong;
   let failure: number = errno.ENOENT;
   let isThere = false;
@@ -61,7 +65,7 @@ export function startProgram(
     isThere = true;
     return start(path, words);
   };
-  for (const path of executableCandidates(name, environmentValue(env, "PATH"))) {
+  for (const path of executableCandidates(name, searchPath)) {
     const result = tryFile(sys, directory, path, argv, startSeen);
     if (result >= 0) return result;
     if (isPath(name) || !passing.has(-result)) failure = -result;

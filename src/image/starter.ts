@@ -47,24 +47,26 @@ export function runStarter(sys: Sys, receiver: MessageReceiver, daemon: Fd): nev
   const say = (word: Message): void => {
     sendMessage(sys, link.raw, { id, message: word });
   };
+  const builtin = builtinOf(message);
   try {
     leaveGroup(sys, message);
     const rawFds = fds.map((fd) => fd.raw);
     link = enterPlace(sys, message, rawFds, daemon);
     if (message.controllingTerminal) takeControllingTerminal(sys, 0 as RawFd);
-    const builtin = builtinOf(message);
-    if (builtin) {
-      becomeBuiltin(sys, message, builtin, () => {
-        say({ type: "started" });
-        link[Symbol.dispose]();
-      });
+    if (!builtin) {
+      say({ type: "executing" });
+      say({ type: "refused", ...becomeProgram(sys, message) });
+      exitNow(sys, 1);
     }
-    say({ type: "executing" });
-    say({ type: "refused", ...becomeProgram(sys, message) });
+    setProcessName(sys, builtin.name);
+    enterAttributes(sys, message);
+    say({ type: "started" });
   } catch (error) {
     say({ type: "refused", ...refusalFor(error, message) });
+    exitNow(sys, 1);
   }
-  exitNow(sys, 1);
+  link[Symbol.dispose]();
+  exitNow(sys, runCommand(sys, builtin.name, builtin.args));
 }
 
 function refusalFor(error: unknown, request: RunRequest): Refused {
@@ -109,18 +111,6 @@ interface Builtin {
 export function builtinOf({ argv }: RunRequest): Builtin | undefined {
   const [name = "", ...args] = strings(argv).map(latin1);
   return isBuiltin(name) ? { name, args } : undefined;
-}
-
-function becomeBuiltin(
-  sys: Sys,
-  request: RunRequest,
-  { name, args }: Builtin,
-  onReady: () => void,
-): never {
-  setProcessName(sys, name);
-  enterAttributes(sys, request);
-  onReady();
-  exitNow(sys, runCommand(sys, name, args));
 }
 
 /** Replaces this process by the program. @returns why that cannot be. */

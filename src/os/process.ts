@@ -2,6 +2,7 @@
 import * as errno from "../../ffi/errno.ts";
 import {
   PR_SET_CHILD_SUBREAPER,
+  PR_SET_DUMPABLE,
   PR_SET_NAME,
   PRIO_PROCESS,
   SYS_getpriority,
@@ -58,6 +59,11 @@ export function niceValue(sys: Sys): number {
 export function setNiceValue(sys: Sys, nice: number): void {
   const result = sys.setpriority(PRIO_PROCESS, 0, nice);
   if (result !== -errno.EACCES && result !== -errno.EPERM) check(result, "setpriority");
+}
+
+/** No core dump from here on, neither into a file nor into a program that takes them. See core(5). */
+export function disableCoreDump(sys: Sys): void {
+  check(sys.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl");
 }
 
 /** Ends the process at once: none of the runtime's own endings, which would touch the terminal. */

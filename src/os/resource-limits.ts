@@ -5,7 +5,6 @@
 import * as errno from "../../ffi/errno.ts";
 import {
   RLIMIT_AS,
-  RLIMIT_CORE,
   RLIMIT_CPU,
   RLIMIT_DATA,
   RLIMIT_NOFILE,
@@ -178,14 +177,6 @@ export function withoutSoftLimit(sys: Sys, resource: number, use: () => void): v
 export function descriptorsMax(limits: Memory): number {
   const { soft } = limitAt(limits, RLIMIT_NOFILE);
   return Number(min(soft, BigInt(Number.MAX_SAFE_INTEGER)));
-}
-
-/** No core file from here on. */
-export function disableCoreFile(sys: Sys): void {
-  const limit = allocate(rlimit.size);
-  check(sys.prlimit(0, RLIMIT_CORE, null, limit), "prlimit");
-  rlimit.set(limit, "rlim_cur", 0);
-  check(sys.prlimit(0, RLIMIT_CORE, limit, null), "prlimit");
 }
 
 function limitAt(limits: Memory, resource: number): Limit {

@@ -78,8 +78,12 @@ export function trySpawn(sys: Sys, program: Program): number {
   const [argv, env] = [stringPointers(program.argv), stringPointers(program.env)];
   const spawn = (): number => sys.posix_spawn(pid, path, actions, attributes, argv, env);
   const before = program.umask === undefined ? undefined : sys.umask(program.umask);
-  const result = program.around ? program.around(spawn) : spawn();
-  if (before !== undefined) sys.umask(before);
+  let result: number;
+  try {
+    result = program.around ? program.around(spawn) : spawn();
+  } finally {
+    if (before !== undefined) sys.umask(before);
+  }
   return result < 0 ? result : pid.view.getInt32(0, true);
 }
 
