@@ -125,8 +125,7 @@ class Attendance {
   readonly #onDisconnect: Disconnection;
   /** 0 until the job has been started. */
   #jobPid = 0;
-  /** The job has ended by itself, not by a signal. */
-  hasExited = false;
+  #hasExited = false;
   /** Signals that ask us to end, and came while the daemon had not answered. */
   #impatience = 0;
 
@@ -175,13 +174,18 @@ class Attendance {
         this.#stop(message.signal);
         return undefined;
       case "exited":
-        this.hasExited = parseWaitStatus(message.waitStatus).kind === "exited";
+        this.#hasExited = parseWaitStatus(message.waitStatus).kind === "exited";
         return endingOf(message);
       case "refused":
         throw refusalError(message);
       default:
         throw this.#conversation.unexpected(message);
     }
+  }
+
+  /** The job has ended by itself, not by a signal. */
+  get hasExited(): boolean {
+    return this.#hasExited;
   }
 
   get #isAccepted(): boolean {

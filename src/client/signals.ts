@@ -1,7 +1,8 @@
 /**
- * The signals a waiting client passes on to its job instead of acting on them. They have to be blocked before anything else is done: the runtime starts helper threads as soon
- * as scripts allocate, and a thread that was started before would take the signal and die of it.
- * Threads inherit the mask of the one that starts them.
+ * The signals a waiting client passes on to its job instead of acting on them. They have to be
+ * blocked before anything else is done: the runtime starts helper threads as soon as scripts
+ * allocate, and a thread that was started before would take the signal and die of it. Threads inherit
+ * the mask of the one that starts them.
  */
 import type { Sys } from "../../ffi/sys.ts";
 import { signalMaskSize } from "../base/limits.ts";

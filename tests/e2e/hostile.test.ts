@@ -1,6 +1,12 @@
 /** Peers that do not keep to the protocol: strange clients, and strange daemons. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { descriptorCount, processStat, residentKiB, zombiesOf } from "../helpers/process.ts";
+import {
+  descriptorCount,
+  processStat,
+  residentKiB,
+  statusField,
+  zombiesOf,
+} from "../helpers/process.ts";
 import { type Daemon, ended, Sandbox } from "../helpers/sandbox.ts";
 import {
   Descriptor,
@@ -213,6 +219,31 @@ describe("a message that cannot be understood is refused with a reason", () => {
     peer.send(frame(wire.run, content, { fdCount: 1 }), [directory]);
     expectRefusal(await peer.answer(), refusalCodes.badRequest);
     expect(await peer.receive()).toBe("closed");
+    await expectUnharmed();
+  });
+
+  test("limits that no process can have are refused, and leave no trace in the daemon", async () => {
+    const statusOf = (): string => statusField(daemon.pid, "Umask");
+    const before = statusOf();
+    const limits = Uint8Array.from(head[7] as Uint8Array);
+    limits.fill(0xff, 7 * 16, 7 * 16 + 8); // open files: the soft one over the hard one
+    const content = body([
+      0,
+      0,
+      ...head.slice(2, 7),
+      limits,
+      ...head.slice(8),
+      0,
+      0,
+      "/",
+      ...strings("true"),
+      ...env,
+    ]);
+    using directory = Descriptor.open("/");
+    using peer = Peer.connect(box.socketPath);
+    peer.send(frame(wire.run, content, { fdCount: 1 }), [directory]);
+    expect(await peer.answer()).toMatchObject({ type: wire.refused });
+    expect(statusOf()).toBe(before);
     await expectUnharmed();
   });
 
