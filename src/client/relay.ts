@@ -14,7 +14,14 @@ import { check, retry } from "../os/errors.ts";
 import { duplicate, type Fd, type RawFd, standard } from "../os/fd.ts";
 import { type Interest, waitFor } from "../os/poll.ts";
 import { isInForeground } from "../os/proc.ts";
-import { blockSignals, signalNumbers, trySignal, unblockSignals } from "../os/signals.ts";
+import {
+  blockSignals,
+  openSignalFd,
+  readSignal,
+  signalNumbers,
+  trySignal,
+  unblockSignals,
+} from "../os/signals.ts";
 import {
   copyWindowSize,
   endOfInput,
@@ -126,8 +133,12 @@ class Relay implements ClientTerminal {
     this.resize();
   }
 
+  /** A slow reader is waited for, but not against the will of who tells us to end. */
   finish(): void {
-    this.#fromJob.drain();
+    using interruptions = openSignalFd(this.#sys, ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"]);
+    // What has come by now was for the job.
+    while (readSignal(this.#sys, interruptions.raw)) {}
+    this.#fromJob.drain({ fd: interruptions.raw, for: "reading" });
   }
 
   [Symbol.dispose](): void {
@@ -143,7 +154,7 @@ class Relay implements ClientTerminal {
   }
 }
 
-/** Carries bytes from one descriptor to another, and never waits for either. */
+/** Carries bytes from one descriptor to another when they are ready for it. */
 class Pump {
   readonly #sys: Sys;
   readonly #source: Interest;
@@ -183,11 +194,16 @@ class Pump {
     else if (ready.includes(this.#sink)) this.#write();
   }
 
-  /** Carries what is there by now, however long the sink takes. */
-  drain(): void {
+  /** Carries what is there by now, however long the sink takes, or until `interruption`. */
+  drain(interruption: Interest): void {
     while (this.#rest || waitFor(this.#sys, this.interests, 0).length > 0) {
-      if (this.#rest) this.act(waitFor(this.#sys, this.interests, -1));
-      else this.#read();
+      if (!this.#rest) {
+        this.#read();
+        continue;
+      }
+      const ready = waitFor(this.#sys, [this.#sink, interruption], -1);
+      if (ready.includes(interruption)) return;
+      this.act(ready);
     }
   }
 

@@ -75,8 +75,6 @@ export function runJob(
   const parts = { conversation, socket, signals, terminal, onDisconnect };
   const attendance = new Attendance(sys, parts);
   const ending = attendance.attend();
-  // From here on there is no job to get them, and nobody is to wait for a slow reader against his will.
-  unblockSignals(sys, ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"]);
   terminal?.finish(attendance.hasExited);
   return ending;
 }

@@ -4,6 +4,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { entriesOf, runExactly } from "../helpers/exact-spawn.ts";
 import { childNamed, childrenOf, isGone, processStat, statusField } from "../helpers/process.ts";
 import { ended, Sandbox } from "../helpers/sandbox.ts";
+import { Descriptor } from "../helpers/seqpacket.ts";
 import { until } from "../helpers/wait.ts";
 
 setDefaultTimeout(30_000);
@@ -82,6 +83,41 @@ describe("a waiting client", () => {
       expect(await client.ended).toEqual(ended({ stdout: "ready\n", end: name }));
     },
   );
+
+  test("ends as its job, however often it is told to end", async () => {
+    await using box = new Sandbox();
+    await box.serve();
+    const script = "trap 'exit 3' TERM; echo ready; while :; do sleep 0.002; done";
+    for (let round = 0; round < 20; round++) {
+      const client = box.startPfc(["-w", "sh", "-c", script]);
+      await until("the job listens", () => client.stdout.includes("ready"));
+      let isOver = false;
+      void client.exited.then(() => {
+        isOver = true;
+      });
+      // As timeout(1), which signals its child and then its own group, only more of it.
+      while (!isOver) {
+        for (let count = 0; count < 50; count++) client.kill("SIGTERM");
+        await Bun.sleep(0);
+      }
+      expect(await client.exited).toBe(3);
+    }
+  });
+
+  test("can be told not to wait for a reader that does not read", async () => {
+    await using box = new Sandbox();
+    await box.serve();
+    const [readEnd, writeEnd] = Descriptor.pipe();
+    const words = ["-tt", "sh", "-c", "head -c 3000 /dev/zero; exit 3"];
+    // The pipe is full before: what the job writes has to wait in its terminal, and in the client.
+    await box.run(["head", "-c", "65536", "/dev/zero"], { stdout: writeEnd.number });
+    const client = box.startPfc(words, { stdout: writeEnd.number });
+    await until("the job is over", async () => (await box.status()).failed === 1);
+    client.kill("SIGTERM");
+    expect(await client.exited).toBe(3);
+    readEnd[Symbol.dispose]();
+    writeEnd[Symbol.dispose]();
+  });
 
   test("leaves no thread of its own that could take a signal and die of it", async () => {
     await using box = new Sandbox();
