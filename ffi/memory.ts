@@ -7,7 +7,8 @@
  * `ArrayBuffer` of its own, knows its address, and keeps alive what its pointers point at. The
  * calls of `sys.ts` take a `Memory` and nothing else, so a bare address cannot be passed.
  */
-import { type Pointer, ptr } from "bun:ffi";
+import type { Pointer } from "bun:ffi";
+import { native } from "./native.ts";
 
 /** A block of bytes at a fixed address, for as long as it is referenced. */
 export class Memory extends Uint8Array<ArrayBuffer> {
@@ -26,7 +27,7 @@ export class Memory extends Uint8Array<ArrayBuffer> {
   }
 
   get address(): Pointer {
-    return (ptr(this.buffer) + this.byteOffset) as Pointer;
+    return (native.ptr(this.buffer) + this.byteOffset) as Pointer;
   }
 
   /** The same bytes from `offset` on; shares the block and keeps it alive. */

@@ -4,7 +4,7 @@
  */
 import { openLibc } from "../ffi/libc.ts";
 import type { Sys } from "../ffi/sys.ts";
-import { dropStrings } from "./base/strings.ts";
+import { dropStrings, firstString, latin1 } from "./base/strings.ts";
 import { exitCodes } from "./cli/exit-codes.ts";
 import { type Face, Output } from "./cli/output.ts";
 import { run } from "./cli/run.ts";
@@ -17,16 +17,26 @@ import {
 } from "./domain/builtins.ts";
 import { reasonOf } from "./os/errors.ts";
 import { exitNow, ownArguments } from "./os/process.ts";
+import { setSignalMask } from "./os/signals.ts";
 
 async function main(sys: Sys): Promise<void> {
-  const called = process.argv0;
+  const blockedSignals = holdSignals(sys); // before all else, see there
+  // `process` is not asked: it is made when it is first used, and takes its time.
+  const words = ownArguments(sys);
+  const called = latin1(firstString(words));
   const name = called.slice(called.lastIndexOf("/") + 1);
-  const face = faces.get(name) ?? "prefork";
-  const first = process.argv[2]; // behind the runtime's name and the script's
-  const isRun = face === "pfc" || (face === "prefork" && first === "run");
-  const blockedSignals = isRun ? holdSignals(sys) : undefined;
-
+  const face: Face = name === "pfc" || name === "pfd" ? name : "prefork";
+  const subcommand = latin1(firstString(dropStrings(words, 1)));
   const output = new Output(sys, face);
+  if (face === "pfc" || (face === "prefork" && subcommand === "run")) {
+    const showHelp = async (): Promise<number> => {
+      const cli = await import("./cli/main.ts");
+      return await cli.showHelp(sys, output, "run");
+    };
+    const rest = dropStrings(words, face === "pfc" ? 1 : 2);
+    await run(sys, output.for("run"), rest, { blockedSignals, showHelp });
+  }
+  setSignalMask(sys, blockedSignals);
   if (name === imageName) {
     const { runImage } = await import("./image/zygote.ts");
     exitNow(sys, runImage(sys, imageSocketNumber));
@@ -34,14 +44,6 @@ async function main(sys: Sys): Promise<void> {
   if (name === starterName) {
     const { runFreshStarter } = await import("./image/starter.ts");
     runFreshStarter(sys, starterSocketNumber);
-  }
-  if (blockedSignals) {
-    const words = dropStrings(ownArguments(sys), face === "pfc" ? 1 : 2);
-    const showHelp = async (): Promise<number> => {
-      const cli = await import("./cli/main.ts");
-      return await cli.showHelp(sys, output, "run");
-    };
-    await run(sys, output.for("run"), words, { blockedSignals, showHelp });
   }
   const cli = await import("./cli/main.ts");
   const rest = process.argv.slice(2);
@@ -51,11 +53,6 @@ async function main(sys: Sys): Promise<void> {
       : await cli.main(sys, output, rest);
   exitNow(sys, status);
 }
-
-const faces: ReadonlyMap<string, Face> = new Map([
-  ["pfc", "pfc"],
-  ["pfd", "pfd"],
-]);
 
 const sys = openLibc();
 main(sys).catch((error: unknown) => {

@@ -28,7 +28,14 @@ import {
   type Words,
 } from "./options.ts";
 import type { Output } from "./output.ts";
-import { discoveryRequest, findDaemon, noDaemon, ownVariables, surroundings } from "./place.ts";
+import {
+  discoveryRequest,
+  findDaemon,
+  noDaemon,
+  surroundings,
+  type Variables,
+  variablesOf,
+} from "./place.ts";
 
 /**
  * Runs a job as `words` (what stands behind `run` or `pfc`) ask for. The process ends here.
@@ -53,8 +60,9 @@ export async function run(
     const edits = readEnvironmentEdits(reading);
     const env = ownEnvironment(sys);
     if (!options.wait) setSignalMask(sys, blockedSignals); // we act on signals as any program
-    const around = surroundings(sys, ownVariables, (message) => output.complain(message));
-    const daemon = reach(sys, output, { reading, around });
+    const variables = variablesOf(env);
+    const around = surroundings(sys, variables, (message) => output.complain(message));
+    const daemon = reach(sys, output, { reading, around, variables });
     const caller = {
       argv,
       env: edits ? editEnvironment(env, edits) : env,
@@ -92,7 +100,7 @@ function needsRelay(
 function reach(
   sys: Sys,
   output: Output,
-  { reading, around }: { reading: Reading; around: Surroundings },
+  { reading, around, variables }: { reading: Reading; around: Surroundings; variables: Variables },
 ): Daemon {
   const named = (name: string): string | undefined => {
     const value = lastValue(reading, name);
@@ -104,7 +112,7 @@ function reach(
       mode: named("mode"),
       project: named("project"),
     },
-    ownVariables,
+    variables,
   );
   const creates = reading.flags.has("create");
   const { daemon, tried } = findDaemon(sys, { request, around }, (message, isStale) => {

@@ -86,24 +86,31 @@ export function statusOfFd(sys: Sys, fd: RawFd): FileStatus {
   return result as FileStatus;
 }
 
-const kinds: ReadonlyMap<number, FileStatus["kind"]> = new Map([
-  [S_IFREG, "file"],
-  [S_IFDIR, "directory"],
-  [S_IFCHR, "character"],
-  [S_IFSOCK, "socket"],
-]);
+function kindOf(type: number): FileStatus["kind"] {
+  switch (type) {
+    case S_IFREG:
+      return "file";
+    case S_IFDIR:
+      return "directory";
+    case S_IFCHR:
+      return "character";
+    case S_IFSOCK:
+      return "socket";
+    default:
+      return "other";
+  }
+}
 
 function readStatus(sys: Sys, at: number, path: Path, flags: number): FileStatus | number {
   const buffer = allocate(statx.size);
   const result = sys.statx(at, cPath(path), flags, STATX_BASIC_STATS, buffer);
   if (result < 0) return result;
   const mode = statx.get(buffer, "stx_mode");
-  const type = mode & S_IFMT;
   const device = `${statx.get(buffer, "stx_dev_major")}:${statx.get(buffer, "stx_dev_minor")}`;
   return {
     uid: statx.get(buffer, "stx_uid"),
     permissions: mode & 0o7777,
-    kind: kinds.get(type) ?? "other",
+    kind: kindOf(mode & S_IFMT),
     identity: `${device}:${statx.get(buffer, "stx_ino")}`,
   };
 }
@@ -190,14 +197,14 @@ export function makePrivateDirectory(sys: Sys, path: string): void {
   if (result !== -errno.EEXIST) check(result, "mkdir", path);
 }
 
-const target: Memory = allocate(4096);
-
 /** What a descriptor of ours leads to, as /proc tells it; undefined when it is not open. */
 export function descriptorTarget(sys: Sys, number: number): string | undefined {
   const name = cPath(`/proc/self/fd/${number}`);
+  target ??= allocate(4096);
   const size = sys.readlinkat(AT_FDCWD, name, target, target.length);
   return size < 0 ? undefined : utf8(target.subarray(0, size));
 }
+let target: Memory | undefined;
 
 /** Puts `replacement` where `number` is; the replacement stays open under its own number too. */
 export function replaceFd(sys: Sys, replacement: RawFd, number: number, flags = 0): void {

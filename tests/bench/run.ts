@@ -35,7 +35,7 @@ interface Contender {
 await interruptible(async (interrupted) => {
   const rounds = Number(process.argv[2] ?? roundsDefault);
   if (!Number.isSafeInteger(rounds) || rounds < 1) throw new Error("ROUNDS is a number from 1");
-  const empty = compile("tests/bench/empty.ts", "empty");
+  const empty = await compile("tests/bench/empty.ts", "empty");
   await using box = new Sandbox();
   await box.serveWarm();
   const { env, work: cwd } = box;
