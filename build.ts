@@ -48,6 +48,9 @@ export async function compile(entry: string, name: string): Promise<string> {
       // path any more (deleted, or longer than PATH_MAX), which it refuses otherwise; we never install
       // packages anyway.
       execArgv: ["--no-install"],
+      // A client lives for too short a time to be compiled, and would start threads for it; the other faces
+      // ask for the usual policy, see `src/main.ts`.
+      jitPolicy: 1000,
     },
   });
   return outfile;

@@ -56,14 +56,12 @@ export function copyOf(bytes: Uint8Array): Memory {
   return memory;
 }
 
-const encoder: TextEncoder = new TextEncoder();
-
 /**
  * A NUL-terminated copy of a text (as UTF-8) or of bytes (as they are).
  * @throws TypeError when it holds a NUL itself: libc would silently see less than was meant.
  */
 export function cString(text: string | Uint8Array): Memory {
-  const bytes = typeof text === "string" ? encoder.encode(text) : text;
+  const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text;
   if (bytes.includes(0)) throw new TypeError("a C string cannot hold a NUL byte");
   const memory = allocate(bytes.length + 1);
   memory.set(bytes);

@@ -16,7 +16,7 @@ import {
   starterSocketNumber,
 } from "./domain/builtins.ts";
 import { reasonOf } from "./os/errors.ts";
-import { exitNow, ownArguments } from "./os/process.ts";
+import { compileWhatIsHot, exitNow, ownArguments } from "./os/process.ts";
 import { setSignalMask } from "./os/signals.ts";
 
 async function main(sys: Sys): Promise<void> {
@@ -36,6 +36,7 @@ async function main(sys: Sys): Promise<void> {
     const rest = dropStrings(words, face === "pfc" ? 1 : 2);
     await run(sys, output.for("run"), rest, { blockedSignals, showHelp });
   }
+  compileWhatIsHot();
   setSignalMask(sys, blockedSignals);
   if (name === imageName) {
     const { runImage } = await import("./image/zygote.ts");
