@@ -75,25 +75,32 @@ export function capture(
 ): Captured {
   const directory = owned.use(openDirectory(sys, options.directory));
   const fds: RawFd[] = [directory.raw];
-  const attach = (fd: RawFd): number => fds.push(fd) - 1;
-  const { controlling, guarded } = terminals;
-  // By their numbers in the job: what is named takes the place of what is passed anyway.
-  const sources = new Map<number, RawFd>();
-  if (controlling !== undefined) {
-    for (const number of [0, 1, 2]) sources.set(number, controlling);
-  } else {
-    for (const number of [0, 1, 2])
-      if (!caller.closed.has(number)) sources.set(number, number as RawFd);
-    if (replacesInput(sys, options)) sources.set(0, owned.use(openNull(sys)).raw);
-  }
-  for (const { own, number } of options.descriptors) sources.set(number, own as RawFd);
   const descriptors: DescriptorMapping[] = [];
-  for (const [number, fd] of sources) descriptors.push({ number, index: attach(fd) });
+  const indices = new Map<number, number>();
+  /** What comes later takes the place of what was to have the same number in the job. */
+  const pass = (number: number, fd: RawFd): void => {
+    const taken = indices.get(number);
+    if (taken !== undefined) {
+      fds[taken] = fd;
+      return;
+    }
+    const index = fds.push(fd) - 1;
+    indices.set(number, index);
+    descriptors.push({ number, index });
+  };
+  const { controlling, guarded } = terminals;
+  const hasNoInput = controlling === undefined && replacesInput(sys, options);
+  for (const number of [0, 1, 2]) {
+    if (controlling !== undefined) pass(number, controlling);
+    else if (!caller.closed.has(number)) pass(number, number as RawFd);
+  }
+  if (hasNoInput) pass(0, owned.use(openNull(sys)).raw);
+  for (const { own, number } of options.descriptors) pass(number, own as RawFd);
   requireRoom(descriptors, fds.length - 1);
   // What the job is to have comes first.
   const terminalGuard = guarded &&
     fds.length <= jobFdsMax && {
-      index: attach(guarded.terminal),
+      index: fds.push(guarded.terminal) - 1,
       settings: guarded.settings,
       expected: guarded.expected,
     };

@@ -28,7 +28,11 @@ export function waitFor<Wanted extends Interest>(
     retry(() => sys.poll(list, interests.length, timeoutMs)),
     "poll",
   );
-  return interests.filter((_, index) => pollfd.get(list, "revents", index * size) !== 0);
+  const ready: Wanted[] = [];
+  for (const [index, interest] of interests.entries()) {
+    if (pollfd.get(list, "revents", index * size) !== 0) ready.push(interest);
+  }
+  return ready;
 }
 
 /** Waits until one of `fds` is readable or hung up. @returns those, none when time ran out. */
