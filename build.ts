@@ -44,6 +44,9 @@ export async function compile(entry: string, name: string): Promise<string> {
       // The binary must not read .env or bunfig.toml of the directory it happens to run in.
       autoloadDotenv: false,
       autoloadBunfig: false,
+      // Scripts of the user's find their packages and paths by these.
+      autoloadPackageJson: true,
+      autoloadTsconfig: true,
       // With any option for the runtime baked in, Bun 1.4.5 also starts where the working directory has no
       // path any more (deleted, or longer than PATH_MAX), which it refuses otherwise; we never install
       // packages anyway.

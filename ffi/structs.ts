@@ -259,6 +259,9 @@ export const statx: Struct<
   | "stx_ino"
   | "stx_size"
   | "middle"
+  | "stx_ctime"
+  | "stx_mtime"
+  | "stx_rdev"
   | "stx_dev_major"
   | "stx_dev_minor"
   | "rest"
@@ -272,7 +275,10 @@ export const statx: Struct<
   stx_mode: "u16",
   stx_ino: "u64",
   stx_size: "u64",
-  middle: 88,
+  middle: 48,
+  stx_ctime: 16,
+  stx_mtime: 16,
+  stx_rdev: 8,
   stx_dev_major: "u32",
   stx_dev_minor: "u32",
   rest: 112,

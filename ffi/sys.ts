@@ -64,6 +64,7 @@ const table = {
   recvmsg: ["long", int, mem, int],
   // waiting
   epoll_create1: ["int", int],
+  eventfd: ["int", int, int],
   epoll_ctl: ["int", int, int, int, mem],
   epoll_wait: ["int", int, mem, int, int],
   poll: ["int", mem, long, int],

@@ -12,6 +12,7 @@ import { holdSignals } from "./client/signals.ts";
 import {
   imageName,
   imageSocketNumber,
+  scriptName,
   starterName,
   starterSocketNumber,
 } from "./domain/builtins.ts";
@@ -19,7 +20,8 @@ import { reasonOf } from "./os/errors.ts";
 import { compileWhatIsHot, exitNow, ownArguments } from "./os/process.ts";
 import { setSignalMask } from "./os/signals.ts";
 
-async function main(sys: Sys): Promise<void> {
+/** @returns the module that is the program of this process, if that is not one of ours. */
+async function main(sys: Sys): Promise<string> {
   const blockedSignals = holdSignals(sys); // before all else, see there
   // `process` is not asked: it is made when it is first used, and takes its time.
   const words = ownArguments(sys);
@@ -40,7 +42,11 @@ async function main(sys: Sys): Promise<void> {
   setSignalMask(sys, blockedSignals);
   if (name === imageName) {
     const { runImage } = await import("./image/zygote.ts");
-    exitNow(sys, runImage(sys, imageSocketNumber));
+    runImage(sys, imageSocketNumber);
+  }
+  if (name === scriptName) {
+    const { enterScript } = await import("./image/script/script.ts");
+    return await enterScript(sys, imageSocketNumber);
   }
   if (name === starterName) {
     const { runFreshStarter } = await import("./image/starter.ts");
@@ -56,8 +62,10 @@ async function main(sys: Sys): Promise<void> {
 }
 
 const sys = openLibc();
-main(sys).catch((error: unknown) => {
+const entry = await main(sys).catch((error: unknown) => {
   // A mistake of our own: one line, in the hope that somebody reports it.
   new Output(sys, "prefork").complain(`internal error: ${reasonOf(error)}`);
   exitNow(sys, exitCodes.preforkFailed);
 });
+// Here and nowhere else: what becomes of it, Bun treats as of any program's first module.
+await import(entry);

@@ -21,6 +21,7 @@ export function readJobOptions(reading: Reading, open: OpenDescriptors): JobOpti
   const named = reading.values.get("fd");
   return {
     wait,
+    warm: reading.flags.has("warm"),
     stdin: reading.flags.has("no-stdin") ? "null" : reading.flags.has("stdin") ? "keep" : "default",
     descriptors: named
       ? named.map((text) => parseDescriptor(text, open))

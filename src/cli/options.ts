@@ -54,6 +54,11 @@ export const runOptions = {
     description:
       "start a daemon when there is none: of the mode that is forced, else of the runtime mode",
   },
+  warm: {
+    type: "boolean",
+    description:
+      "the command is a JavaScript or TypeScript file, or a tool of the nearest node_modules/.bin: run it out of a warm image",
+  },
   tty: {
     type: "boolean",
     alias: "t",

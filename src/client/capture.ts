@@ -30,6 +30,8 @@ export interface PassedDescriptor {
 /** What the caller asked for about the job. */
 export interface JobOptions {
   readonly wait: boolean;
+  /** The command is a script, to be run out of a warm image. */
+  readonly warm: boolean;
   /** "null": /dev/null; "default": what we have, but not the terminal for a job nobody waits for. */
   readonly stdin: "default" | "keep" | "null";
   /** Descriptors to pass besides 0, 1 and 2. */
@@ -110,6 +112,7 @@ export function capture(
     wait: options.wait,
     attributes: captureAttributes(sys, caller.blockedSignals),
     policy: options.policy,
+    warm: options.warm,
     controllingTerminal: controlling !== undefined,
     terminalGuard: terminalGuard || undefined,
     directoryIndex: 0,

@@ -22,7 +22,7 @@ import {
   X_OK,
 } from "../../ffi/linux/constants.ts";
 import { allocate, copyOf, cString, type Memory } from "../../ffi/memory.ts";
-import { statx } from "../../ffi/structs.ts";
+import { linuxDirent64, statx } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { fromUtf8, utf8, writeUtf8 } from "../base/strings.ts";
 import { check, retry } from "./errors.ts";
@@ -205,6 +205,41 @@ export function descriptorTarget(sys: Sys, number: number): string | undefined {
   return size < 0 ? undefined : utf8(target.subarray(0, size));
 }
 let target: Memory | undefined;
+
+/** The descriptors of this process, in order. See proc(5). */
+export function descriptorNumbers(sys: Sys): number[] {
+  return numbersIn(sys, "/proc/self/fd");
+}
+
+/** The names in a directory of /proc that are numbers; without the descriptor that was used to list them. */
+export function numbersIn(sys: Sys, path: string): number[] {
+  const numbers: number[] = [];
+  using directory = open(sys, path, O_DIRECTORY);
+  const entries = allocate(4096);
+  const [sizeOffset, nameOffset] = [
+    linuxDirent64.offset("d_reclen"),
+    linuxDirent64.offset("d_name"),
+  ];
+  for (;;) {
+    const size = check(sys.getdents64(directory.raw, entries, entries.length), "getdents64");
+    if (size === 0) break;
+    for (let at = 0; at < size; at += entries.view.getUint16(at + sizeOffset, true)) {
+      const number = numberAt(entries, at + nameOffset);
+      if (number >= 0 && number !== directory.raw) numbers.push(number);
+    }
+  }
+  return numbers;
+}
+
+/** The number that stands at `at` in digits, ended by a NUL; -1 when it is none ("." and ".."). */
+function numberAt(bytes: Uint8Array, at: number): number {
+  let number = -1;
+  for (let index = at; ; index++) {
+    const digit = (bytes[index] ?? 0) - 48;
+    if (digit < 0 || digit > 9) return number;
+    number = Math.max(number, 0) * 10 + digit;
+  }
+}
 
 /** Puts `replacement` where `number` is; the replacement stays open under its own number too. */
 export function replaceFd(sys: Sys, replacement: RawFd, number: number, flags = 0): void {

@@ -132,8 +132,13 @@ export function decodeBody(header: Header, body: Uint8Array): Message {
     }
     case "failed":
       return { type, errno: reader.u32(), reason: reader.text() };
+    case "unfit":
+      return { type, reason: reader.text() };
     case "pong":
     case "report":
+    case "orders":
+    case "prepared":
+    case "recorded":
       return { type, json: reader.text() };
     case "ping":
     case "status":
@@ -168,6 +173,7 @@ function decodeRun(reader: Reader, fdCount: number): Message {
     wait: (flags & runFlags.wait) !== 0,
     attributes,
     policy,
+    warm: (flags & runFlags.warm) !== 0,
     controllingTerminal,
     terminalGuard,
     directoryIndex,
