@@ -28,37 +28,13 @@ function errno(): number {
   return native.read.i32(errnoAddress, 0);
 }
 
-/**
- * Turns a failure into a negated errno, read before anything else can run. One function for each
- * number of parameters: a shared one with rest parameters becomes hot within a client's few dozen
- * calls, and starting the JIT compiler's threads for it would cost more than all of them.
- */
-const withErrno: readonly ((raw: Call) => Call)[] = [
-  (raw) => () => {
-    const result = raw();
+/** Turns a failure into a negated errno, read before anything else can run. */
+function withErrno(raw: Call): Call {
+  return (...values) => {
+    const result = raw(...values);
     return result < 0 ? -errno() : result;
-  },
-  (raw) => (a) => {
-    const result = raw(a);
-    return result < 0 ? -errno() : result;
-  },
-  (raw) => (a, b) => {
-    const result = raw(a, b);
-    return result < 0 ? -errno() : result;
-  },
-  (raw) => (a, b, c) => {
-    const result = raw(a, b, c);
-    return result < 0 ? -errno() : result;
-  },
-  (raw) => (a, b, c, d) => {
-    const result = raw(a, b, c, d);
-    return result < 0 ? -errno() : result;
-  },
-  (raw) => (a, b, c, d, e) => {
-    const result = raw(a, b, c, d, e);
-    return result < 0 ? -errno() : result;
-  },
-];
+  };
+}
 
 /**
  * The line of a call in the table, which the bundler has put here as a text: the function's name, how it reports,
@@ -83,9 +59,7 @@ function bindCall(name: string): Call | undefined {
   if (report === "plain") return raw;
   if (report === "code") return (...values) => -raw(...values);
   errno(); // linked before it is first needed: linking makes system calls of its own
-  const bind = withErrno[parameters.length];
-  if (!bind) throw new TypeError(`${name} has more parameters than any other call`);
-  return bind(raw);
+  return withErrno(raw);
 }
 
 /** The table; an entry is made when it is first asked for. */

@@ -99,10 +99,7 @@ function forkSpare(
   writeEnd[Symbol.dispose]();
   tryReap(sys, middle, { wait: true });
   const word = allocate(4);
-  const size = check(
-    retry(() => sys.read(pipe.readEnd.raw, word, word.length)),
-    "read",
-  );
+  const size = check(retry(sys.read, pipe.readEnd.raw, word, word.length), "read");
   const pid = word.view.getInt32(0, true);
   if (size !== word.length) throw new Error("the process in the middle died");
   check(pid, "fork");

@@ -131,10 +131,7 @@ export function readToEnd(sys: Sys, fd: RawFd): Uint8Array<ArrayBuffer> {
   let whole = new Uint8Array(new ArrayBuffer(0));
   for (;;) {
     const room = chunk;
-    const count = check(
-      retry(() => sys.read(fd, room, room.length)),
-      "read",
-    );
+    const count = check(retry(sys.read, fd, room, room.length), "read");
     if (count === 0) return whole;
     const longer = new Uint8Array(new ArrayBuffer(whole.length + count));
     longer.set(whole);
@@ -156,10 +153,7 @@ export function writeAll(sys: Sys, fd: RawFd, bytes: Uint8Array): void {
   let written = 0;
   while (written < memory.length) {
     const rest = memory.from(written);
-    written += check(
-      retry(() => sys.write(fd, rest, rest.length)),
-      "write",
-    );
+    written += check(retry(sys.write, fd, rest, rest.length), "write");
   }
 }
 
@@ -243,10 +237,7 @@ function numberAt(bytes: Uint8Array, at: number): number {
 
 /** Puts `replacement` where `number` is; the replacement stays open under its own number too. */
 export function replaceFd(sys: Sys, replacement: RawFd, number: number, flags = 0): void {
-  check(
-    retry(() => sys.dup3(replacement, number, flags)),
-    "dup3",
-  );
+  check(retry(sys.dup3, replacement, number, flags), "dup3");
 }
 
 /** /dev/null, for reading and writing. */

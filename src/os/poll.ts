@@ -24,10 +24,7 @@ export function waitFor<Wanted extends Interest>(
     pollfd.set(list, "fd", interest.fd, index * size);
     pollfd.set(list, "events", interest.for === "reading" ? POLLIN : POLLOUT, index * size);
   }
-  check(
-    retry(() => sys.poll(list, interests.length, timeoutMs)),
-    "poll",
-  );
+  check(retry(sys.poll, list, interests.length, timeoutMs), "poll");
   const ready: Wanted[] = [];
   for (const [index, interest] of interests.entries()) {
     if (pollfd.get(list, "revents", index * size) !== 0) ready.push(interest);

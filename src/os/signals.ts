@@ -168,7 +168,7 @@ export interface Pending {
 /** The next pending signal, or undefined when none is. */
 export function readSignal(sys: Sys, fd: RawFd): Pending | undefined {
   const info = allocate(signalfdSiginfo.size);
-  const result = retry(() => sys.read(fd, info, info.length));
+  const result = retry(sys.read, fd, info, info.length);
   if (result === -errno.EAGAIN) return undefined;
   check(result, "read");
   return {

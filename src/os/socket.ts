@@ -115,9 +115,7 @@ export function openConnector(sys: Sys, timeoutMs: number): Fd {
 export function tryConnect(sys: Sys, socket: RawFd, path: string): "connected" | Unreachable {
   let result: number;
   try {
-    result = withAddress(sys, path, (address, size) =>
-      retry(() => sys.connect(socket, address, size)),
-    );
+    result = withAddress(sys, path, (address, size) => retry(sys.connect, socket, address, size));
   } catch (error) {
     if (!(error instanceof SystemError)) throw error; // the directory of a long path
     result = -error.errno;
@@ -130,7 +128,7 @@ export function tryConnect(sys: Sys, socket: RawFd, path: string): "connected" |
 
 /** The next connection, non-blocking; "again" when none waits or it has gone already. */
 export function tryAccept(sys: Sys, listener: RawFd): Fd | "again" {
-  const result = retry(() => sys.accept4(listener, null, null, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  const result = retry(sys.accept4, listener, null, null, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (result === -errno.EAGAIN) return "again";
   return own(sys, result, "accept");
 }
