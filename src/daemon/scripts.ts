@@ -60,6 +60,7 @@ export interface VariantReport {
   readonly modules: number;
   readonly inputs: number;
   readonly excluded: readonly Exclusion[];
+  readonly notes: readonly Exclusion[];
   readonly guard: Prepared["guard"] | undefined;
 }
 
@@ -126,6 +127,7 @@ export class Scripts implements Disposable {
         modules: prepared?.moduleCount ?? 0,
         inputs: prepared?.inputCount ?? 0,
         excluded,
+        notes: prepared?.notes ?? [],
         guard: prepared?.guard,
       })),
     }));

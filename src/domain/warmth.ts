@@ -19,11 +19,13 @@ export interface Observed<Value> {
 export interface Guard {
   /** By name; `null` is a variable that was not there. */
   readonly env: Readonly<Record<string, Observed<string | null>>>;
-  /** Somebody has enumerated the environment: all names and values have to be the same. */
-  readonly wholeEnv: Observed<string> | undefined;
+  /** Somebody has enumerated the variables: there have to be the same; see `namesText`. */
+  readonly names: Observed<string> | undefined;
   readonly cwd: Observed<string> | undefined;
   /** The arguments behind the script. */
   readonly args: Observed<string> | undefined;
+  /** Words that were looked for among them, and whether they were there. */
+  readonly words: Readonly<Record<string, Observed<boolean>>>;
   /** By descriptor; a stream nobody looked at matters only in whether it is a terminal. */
   readonly streams: readonly (Observed<StreamKind> | undefined)[];
 }
@@ -54,6 +56,8 @@ export interface Prepared {
   readonly inputCount: number;
   /** Modules that are loaded by each job instead, and why. */
   readonly excluded: readonly Exclusion[];
+  /** What its modules have done that is worth knowing. */
+  readonly notes: readonly Exclusion[];
   /** Why no job can be forked out of it; undefined when it can. */
   readonly flaw: string | undefined;
 }
@@ -118,16 +122,17 @@ export function runtimeGuard(circumstances: Circumstances): Guard {
   }
   return {
     env,
-    wholeEnv: undefined,
+    names: undefined,
     cwd: undefined,
     args: undefined,
+    words: {},
     streams: circumstances.streams.map((value) => ({ value, module: "the runtime" })),
   };
 }
 
-/** The environment as one text, the same for the same names and values. */
-export function environmentText(env: ReadonlyMap<string, string>): string {
-  return JSON.stringify([...env].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
+/** Names of variables as one text, whatever their order. */
+export function namesText(names: Iterable<string>): string {
+  return [...names].sort().join(" ");
 }
 
 /**
@@ -142,9 +147,9 @@ export function firstDifference(guard: Guard, job: Circumstances): string | unde
     const own = job.env.get(name) ?? null;
     if (own !== value) return `${name} is ${shown(own)}, and ${module} has read ${shown(value)}`;
   }
-  const { wholeEnv, cwd, args } = guard;
-  if (wholeEnv && wholeEnv.value !== environmentText(job.env)) {
-    return `the environment differs, and ${wholeEnv.module} has read all of it`;
+  const { names, cwd, args } = guard;
+  if (names && names.value !== namesText(job.env.keys())) {
+    return `there are other variables, and ${names.module} has enumerated them`;
   }
   if (cwd && cwd.value !== job.cwd) {
     return `the directory is ${job.cwd}, and ${cwd.module} has read ${cwd.value}`;
@@ -152,6 +157,10 @@ export function firstDifference(guard: Guard, job: Circumstances): string | unde
   const words = JSON.stringify(job.args);
   if (args && args.value !== words) {
     return `the arguments are ${words}, and ${args.module} has read ${args.value}`;
+  }
+  for (const [word, { value, module }] of Object.entries(guard.words)) {
+    if (job.args.includes(word) === value) continue;
+    return `${word} is ${value ? "not " : ""}among the arguments, and ${module} has looked for it`;
   }
   for (const [number, observed] of guard.streams.entries()) {
     const own = job.streams[number];

@@ -151,11 +151,15 @@ function addAbsent(
 ): void {
   if (specifier.startsWith(".") || specifier.startsWith("/")) {
     const base = path.resolve(path.dirname(from), specifier);
-    if (base === target) return;
-    absent.add(base);
-    for (const extension of extensions) {
-      absent.add(base + extension);
-      absent.add(path.join(base, `index${extension}`));
+    const candidates = [
+      base,
+      ...extensions.map((extension) => base + extension),
+      path.join(base, "package.json"),
+      ...extensions.map((extension) => path.join(base, `index${extension}`)),
+    ];
+    for (const candidate of candidates) {
+      if (candidate === target) return;
+      absent.add(candidate);
     }
     return;
   }

@@ -13,17 +13,22 @@ import fs from "node:fs";
 import path from "node:path";
 import tty from "node:tty";
 import type { Exclusion, Guard, Observed, StreamKind } from "../../domain/warmth.ts";
-import { environmentText } from "../../domain/warmth.ts";
+import { namesText } from "../../domain/warmth.ts";
 import { Wrapping } from "./wrap.ts";
 
 /** What was seen while modules were loaded. */
 export class Observations {
   readonly env = new Map<string, Observed<string | null>>();
-  wholeEnv: Observed<string> | undefined;
+  /** Who has enumerated the variables, and their names. */
+  names: Observed<string> | undefined;
   cwd: Observed<string> | undefined;
   args: Observed<string> | undefined;
+  /** Words that were looked for among the arguments, and whether they were there. */
+  readonly words = new Map<string, Observed<boolean>>();
   readonly streams: (Observed<StreamKind> | undefined)[] = [];
   readonly effects: Exclusion[] = [];
+  /** What is worth knowing, and no reason not to load a module ahead. */
+  readonly notes: Exclusion[] = [];
   /** Files that were looked at, present or not. */
   readonly files = new Set<string>();
 
@@ -33,9 +38,10 @@ export class Observations {
     for (const [name, observed] of this.env) env[name] = observed;
     return {
       env,
-      wholeEnv: this.wholeEnv,
+      names: this.names,
       cwd: this.cwd,
       args: this.args,
+      words: Object.fromEntries(this.words),
       streams: guard.streams.map((observed, number) => this.streams[number] ?? observed),
     };
   }
@@ -50,7 +56,10 @@ interface Surroundings {
 export function observe(seen: Observations, around: Surroundings): () => void {
   const wrapping = new Wrapping();
   const effect = (reason: string): void => {
-    seen.effects.push({ module: callingModule(), reason });
+    const [module = unknownModule, ...importers] = callingModules();
+    seen.effects.push({ module, reason });
+    // A module that is required runs inside of those that require it, whatever their text says.
+    for (const importer of importers) seen.effects.push({ module: importer, reason: isImporter });
   };
   observeEnvironment(seen, wrapping);
   observeDirectory(seen, wrapping);
@@ -75,7 +84,13 @@ export function observe(seen: Observations, around: Surroundings): () => void {
   for (const name of ["writeFileSync", "appendFileSync", "mkdirSync", "mkdtempSync", "rmSync"]) {
     wrapping.wrap(fs, name, () => effect(`calls fs.${name}()`));
   }
-  wrapping.wrap(Math, "random", () => effect("draws a random number"));
+  // The value of one module for all its jobs, which the modules that do so (keys, seeds of hashes) can bear.
+  wrapping.wrap(Math, "random", () => {
+    seen.notes.push({
+      module: callingModule(),
+      reason: "has drawn a random number, once for all jobs",
+    });
+  });
   for (const name of ["getRandomValues", "randomUUID"]) {
     wrapping.wrap(globalThis.crypto, name, () => effect("draws random bytes"));
   }
@@ -86,10 +101,20 @@ export function observe(seen: Observations, around: Surroundings): () => void {
   return () => wrapping.unwrap();
 }
 
-/** Adds that `module` knows the whole environment. */
-export function noteWholeEnvironment(seen: Observations, module: string): void {
-  const env = new Map(Object.entries(process.env) as [string, string][]);
-  seen.wholeEnv ??= { value: environmentText(env), module };
+/** Adds that `module` knows every variable. */
+export function noteWholeEnvironment(
+  seen: Observations,
+  env: NodeJS.ProcessEnv,
+  module: string,
+): void {
+  noteNames(seen, env, module);
+  for (const [name, value] of Object.entries(env)) {
+    if (!seen.env.has(name)) seen.env.set(name, { value: value ?? null, module });
+  }
+}
+
+function noteNames(seen: Observations, env: NodeJS.ProcessEnv, module: string): void {
+  seen.names ??= { value: namesText(Object.keys(env)), module };
 }
 
 function observeEnvironment(seen: Observations, wrapping: Wrapping): void {
@@ -108,11 +133,11 @@ function observeEnvironment(seen: Observations, wrapping: Wrapping): void {
       return Reflect.has(target, name);
     },
     getOwnPropertyDescriptor(target, name) {
-      read(name);
+      if (!seen.names) read(name); // else whether it is there is known by now
       return Reflect.getOwnPropertyDescriptor(target, name);
     },
     ownKeys(target) {
-      noteWholeEnvironment(seen, callingModule());
+      noteNames(seen, target, callingModule());
       return Reflect.ownKeys(target);
     },
     set(target, name, value) {
@@ -145,22 +170,59 @@ function observeDirectory(seen: Observations, wrapping: Wrapping): void {
   });
 }
 
-/** `process.argv` is one array for ever: only what is in it is looked at. */
+/** A part of the arguments that a module has kept without looking at it. */
+interface ArgumentsCopy {
+  readonly words: string[];
+  readonly slice: readonly number[];
+}
+const argumentsCopies: ArgumentsCopy[] = [];
+
+/** Brings what modules have kept of the arguments up to date. */
+export function renewArgumentsCopies(): void {
+  for (const { words, slice } of argumentsCopies) {
+    words.splice(0, words.length, ...process.argv.slice(...slice));
+  }
+}
+
+/**
+ * Most modules that look at the arguments while they are loaded ask for one word (`--no-color`): then
+ * the answer is the guard, and not all of them. Some keep a part of them for later.
+ */
 function observeArguments(seen: Observations, wrapping: Wrapping, args: readonly string[]): void {
-  const real = process.argv;
-  const handler: ProxyHandler<string[]> = {
-    get(target, name) {
-      // The first two are the runtime and the script, and the same for every job.
-      if (name !== "0" && name !== "1") {
-        seen.args ??= { value: JSON.stringify(args), module: callingModule() };
-      }
-      return Reflect.get(target, name);
-    },
+  const noteAll = (): void => {
+    seen.args ??= { value: JSON.stringify(args), module: callingModule() };
   };
-  process.argv = new Proxy(real, handler);
+  const watched = (words: string[], harmless: readonly string[]): string[] => {
+    const handler: ProxyHandler<string[]> = {
+      get(target, name) {
+        if (name === "slice") {
+          return (...slice: number[]): string[] => {
+            const copy = target.slice(...slice);
+            argumentsCopies.push({ words: copy, slice });
+            return watched(copy, []);
+          };
+        }
+        if (name === "includes" || name === "indexOf") {
+          return (word: unknown, ...rest: unknown[]): unknown => {
+            if (typeof word !== "string" || rest.length > 0) noteAll();
+            else seen.words.set(word, { value: args.includes(word), module: callingModule() });
+            return Reflect.apply(target[name], target, [word, ...rest]);
+          };
+        }
+        if (!harmless.includes(String(name))) noteAll();
+        return Reflect.get(target, name);
+      },
+    };
+    wrapping.defer(() => {
+      for (const trap of Object.keys(handler)) delete handler[trap as keyof typeof handler];
+    });
+    return new Proxy(words, handler);
+  };
+  const real = process.argv;
+  // The runtime and the script are the same for every job.
+  process.argv = watched(real, ["0", "1"]);
   wrapping.defer(() => {
     process.argv = real;
-    for (const trap of Object.keys(handler)) delete handler[trap as keyof typeof handler];
   });
 }
 
@@ -208,15 +270,26 @@ function observeFiles(seen: Observations, wrapping: Wrapping): void {
   }
 }
 
+/** Why a module is not loaded ahead that has no effect of its own. */
+export const isImporter = "imports such a module";
+
+const unknownModule = "a module";
+
 /** The file whose code is being run, as far as the stack tells. */
 function callingModule(): string {
+  return callingModules()[0] ?? unknownModule;
+}
+
+/** The files on the stack, the innermost first. */
+function callingModules(): string[] {
   const before = Error.stackTraceLimit;
-  Error.stackTraceLimit = 40;
+  Error.stackTraceLimit = 200;
   const stack = new Error().stack ?? "";
   Error.stackTraceLimit = before;
+  const files = new Set<string>();
   for (const line of stack.split("\n")) {
     const [, file] = /(?:\(|at )(\/[^()]*?):\d+(?::\d+)?\)?$/.exec(line) ?? [];
-    if (file && !file.startsWith("/$bunfs/")) return file;
+    if (file && !file.startsWith("/$bunfs/")) files.add(file);
   }
-  return "a module";
+  return [...files];
 }

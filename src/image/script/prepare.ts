@@ -36,7 +36,7 @@ import { type MessageReceiver, sendMessage } from "../../transport/channel.ts";
 import { serveForks } from "../zygote.ts";
 import { Inputs } from "./inputs.ts";
 import { isLoadable, loadedFiles, loadOrder, survey, withImporters } from "./modules.ts";
-import { noteWholeEnvironment, Observations, observe } from "./observe.ts";
+import { isImporter, noteWholeEnvironment, Observations, observe } from "./observe.ts";
 import { renewProcessNumbers, renewRandomness, replaceEventLoop } from "./renew.ts";
 import { tryFork } from "./trial.ts";
 
@@ -79,18 +79,19 @@ export async function prepareImage(
   const files = loadedFiles();
   const { graph, absent, readsEnvironment } = survey([...new Set([...files, orders.script])]);
   for (const module of readsEnvironment)
-    if (files.includes(module)) noteWholeEnvironment(seen, module);
+    if (files.includes(module)) noteWholeEnvironment(seen, process.env, module);
   const excluded = excludedBy(
     withImporters(graph, new Set(seen.effects.map(({ module }) => module))),
     seen,
   );
-  const inputs = new Inputs(sys, [...files, orders.script, ...absent, ...seen.files]);
+  const inputs = new Inputs(sys, [...files, orders.script, ...absent, ...seen.files], Date.now());
   Bun.gc(true);
   const report: Prepared = {
     guard: seen.extend(runtimeGuard(circumstances)),
     moduleCount: files.length,
     inputCount: inputs.count,
     excluded,
+    notes: seen.notes,
     flaw:
       excluded.length > 0
         ? undefined
@@ -121,10 +122,13 @@ async function load(module: string, seen: Observations, before: State): Promise<
 }
 
 function excludedBy(tainted: ReadonlySet<string>, { effects }: Observations): Exclusion[] {
-  const reasons = new Map(effects.map(({ module, reason }) => [module, reason]));
+  const reasons = new Map<string, string>();
+  for (const { module, reason } of effects) {
+    if (!reasons.has(module) || reason !== isImporter) reasons.set(module, reason);
+  }
   return [...tainted].filter(isLoadable).map((module) => ({
     module,
-    reason: reasons.get(module) ?? "imports such a module",
+    reason: reasons.get(module) ?? isImporter,
   }));
 }
 

@@ -21,6 +21,7 @@ import {
   statusOfFd,
 } from "../../os/files.ts";
 import { setProcessName } from "../../os/process.ts";
+import { renewArgumentsCopies } from "./observe.ts";
 
 /** eventfd(2): not shared with what we exec, and never waited for. */
 const EFD_CLOEXEC_NONBLOCK = 0o2004000;
@@ -119,6 +120,7 @@ export function renewArguments(script: string, args: readonly string[]): void {
   process.argv0 = "bun";
   process.title = "bun";
   process.execArgv.length = 0;
+  renewArgumentsCopies();
   (Bun as { main: string }).main = script; // read-only for types alone
 }
 
