@@ -56,13 +56,21 @@ export const baseImageProcess: ProcessBuild = (sys, { socket, nothing }) => ({
   descriptors: new Map([...standardDescriptors(nothing), [imageSocketNumber, socket]]),
 });
 
+/** What a process for a script takes over from the job it is made for. */
+export interface ScriptContext {
+  readonly env: StringList;
+  readonly directory: RawFd;
+  readonly blockedSignals: Uint8Array;
+  readonly isImage: boolean;
+}
+
 /**
  * A process for a script, in the directory and with the environment of a job. Numbers below
  * `ownDescriptorsMin` are taken while it starts, so that the runtime opens its own above them.
  */
 export function scriptProcess(
   script: string,
-  { env, directory, joinsGroup }: { env: StringList; directory: RawFd; joinsGroup: boolean },
+  { env, directory, blockedSignals, isImage }: ScriptContext,
 ): ProcessBuild {
   return (_, { socket, nothing }) => {
     const descriptors = new Map<number, RawFd>(standardDescriptors(nothing));
@@ -73,10 +81,12 @@ export function scriptProcess(
     return {
       path: ownExecutable,
       argv: stringList(fromLatin1(`${scriptName}\0${script}\0`)),
-      env: scriptEnvironment(env),
+      env: scriptEnvironment(env, { isImage }),
       descriptors,
       directory,
-      joinsGroup,
+      joinsGroup: !isImage, // who leads a group cannot begin a session
+      // All threads of a fresh process are to have the mask; those of an image do not block anything.
+      ...(isImage ? {} : { blockedSignals }),
     };
   };
 }

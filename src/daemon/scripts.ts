@@ -12,6 +12,7 @@ import {
   prepareRoundsMax,
   prepareTimeoutMs,
   scriptImagesMax,
+  signalMaskSize,
   sparesDefault,
 } from "../base/limits.ts";
 import { dropStrings, firstString, type StringList, strings, utf8 } from "../base/strings.ts";
@@ -37,6 +38,8 @@ import { Image } from "./images.ts";
 import type { Loop } from "./loop.ts";
 import { scriptProcess } from "./processes.ts";
 import { lost, type Start, type Starters } from "./starters.ts";
+
+const noSignals: Uint8Array = new Uint8Array(signalMaskSize);
 
 /** A script, for `status` and `why`. */
 export interface ScriptReport {
@@ -297,7 +300,8 @@ export class Scripts implements Disposable {
       },
     };
     try {
-      const context = { env, directory: job.directory, joinsGroup: true };
+      const { blockedSignals } = start.request.attributes;
+      const context = { env, directory: job.directory, blockedSignals, isImage: false };
       const starter = this.#parts.starters.spawn(scriptProcess(script.path, context), orders);
       if (starter?.handOver(cold)) return;
       cold.onRefused(lost(start.request, "the process that was to run it died"));
@@ -330,7 +334,8 @@ export class Scripts implements Disposable {
         build: scriptProcess(script.path, {
           env: model.env,
           directory: directory.raw,
-          joinsGroup: false,
+          blockedSignals: noSignals,
+          isImage: true,
         }),
         orders: {
           script: script.path,

@@ -35,15 +35,25 @@ export function oneThreadEnvironment(env: StringList): StringList {
 }
 
 /**
- * For a one-thread process that runs scripts of the user's: his environment, at full speed. In a compiled binary Bun
+ * Settings for images of scripts. With one thread a job waits for the optimizing compiler: it is
+ * called for what runs long, and not for what runs often in a job of half a second.
+ */
+const patientSettings: readonly string[] = [
+  "BUN_JSC_thresholdForOptimizeAfterWarmUp=10000",
+  "BUN_JSC_thresholdForFTLOptimizeAfterWarmUp=1000000",
+];
+
+/**
+ * For a process that runs scripts of the user's: his environment, and for an image one thread. In a compiled binary Bun
  * would replace `process.env.NODE_ENV` in what it loads by a constant; defined as itself, it is left as it is.
  */
-export function scriptEnvironment(env: StringList): StringList {
+export function scriptEnvironment(env: StringList, { isImage }: { isImage: boolean }): StringList {
   const kept = strings(env)
     .map(latin1)
     .filter((entry) => !overridden.has(entry.slice(0, entry.indexOf("="))));
-  const own = [...oneThreadSettings, `BUN_OPTIONS=${keepEnvironment}`];
-  return stringList(fromLatin1([...kept, ...own].map((s) => `${s}\0`).join("")));
+  const own = isImage ? [...oneThreadSettings, ...patientSettings] : [];
+  const all = [...kept, ...own, `BUN_OPTIONS=${keepEnvironment}`];
+  return stringList(fromLatin1(all.map((entry) => `${entry}\0`).join("")));
 }
 
 const keepEnvironment: string = ["NODE_ENV", "BUN_ENV"]
@@ -51,11 +61,7 @@ const keepEnvironment: string = ["NODE_ENV", "BUN_ENV"]
   .join(" ");
 
 /** `BUN_BE_BUN` would make the process a plain Bun, which knows nothing of us. */
-const overridden: ReadonlySet<string> = new Set([
-  ...oneThreadSettings.map((setting) => setting.slice(0, setting.indexOf("="))),
-  "BUN_OPTIONS",
-  "BUN_BE_BUN",
-]);
+const overridden: ReadonlySet<string> = new Set(["BUN_OPTIONS", "BUN_BE_BUN"]);
 
 /** Whether `env` is what `oneThreadEnvironment` makes: the runtime has read it at start. */
 export function isOneThreadEnvironment(env: StringList): boolean {

@@ -11,7 +11,6 @@ import childProcess from "node:child_process";
 import nodeCrypto from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import tty from "node:tty";
 import type { Exclusion, Guard, Observed, StreamKind } from "../../domain/warmth.ts";
 import { namesText } from "../../domain/warmth.ts";
 import { Wrapping } from "./wrap.ts";
@@ -226,6 +225,7 @@ function observeArguments(seen: Observations, wrapping: Wrapping, args: readonly
   });
 }
 
+/** Whether a stream is a terminal is in every guard; what else it is matters to who has asked for it. */
 function observeStreams(
   seen: Observations,
   wrapping: Wrapping,
@@ -255,7 +255,6 @@ function observeStreams(
       if (!isTouched) Object.defineProperty(process, name, property);
     });
   }
-  wrapping.wrap(tty, "isatty", ([number]) => note(Number(number)));
 }
 
 function observeFiles(seen: Observations, wrapping: Wrapping): void {
