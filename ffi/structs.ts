@@ -249,6 +249,12 @@ export const statx: Struct<
   | "stx_ino"
   | "stx_size"
   | "middle"
+  | "ctime_sec"
+  | "ctime_nsec"
+  | "gap"
+  | "mtime_sec"
+  | "mtime_nsec"
+  | "end"
   | "stx_dev_major"
   | "stx_dev_minor"
   | "rest"
@@ -262,7 +268,13 @@ export const statx: Struct<
   stx_mode: "u16",
   stx_ino: "u64",
   stx_size: "u64",
-  middle: 88,
+  middle: 48,
+  ctime_sec: "i64",
+  ctime_nsec: "u32",
+  gap: 4,
+  mtime_sec: "i64",
+  mtime_nsec: "u32",
+  end: 12,
   stx_dev_major: "u32",
   stx_dev_minor: "u32",
   rest: 112,
