@@ -156,8 +156,12 @@ export function executeAccess(sys: Sys, at: number, path: Path): number {
   return sys.faccessat(at, cPath(path), X_OK, AT_EACCESS);
 }
 
-/** Reads to the end, from where the descriptor stands. */
-export function readToEnd(sys: Sys, fd: RawFd): Uint8Array<ArrayBuffer> {
+/** Reads to the end, from where the descriptor stands, or until there is more than `bytesMax`. */
+export function readToEnd(
+  sys: Sys,
+  fd: RawFd,
+  bytesMax: number = Number.POSITIVE_INFINITY,
+): Uint8Array<ArrayBuffer> {
   chunk ??= allocate(64 * 1024);
   let whole = new Uint8Array(new ArrayBuffer(0));
   for (;;) {
@@ -166,7 +170,7 @@ export function readToEnd(sys: Sys, fd: RawFd): Uint8Array<ArrayBuffer> {
       retry(() => sys.read(fd, room, room.length)),
       "read",
     );
-    if (count === 0) return whole;
+    if (count === 0 || whole.length > bytesMax) return whole;
     const longer = new Uint8Array(new ArrayBuffer(whole.length + count));
     longer.set(whole);
     longer.set(room.subarray(0, count), whole.length);
