@@ -259,9 +259,12 @@ export const statx: Struct<
   | "stx_ino"
   | "stx_size"
   | "middle"
-  | "stx_ctime"
-  | "stx_mtime"
-  | "stx_rdev"
+  | "ctime_sec"
+  | "ctime_nsec"
+  | "gap"
+  | "mtime_sec"
+  | "mtime_nsec"
+  | "end"
   | "stx_dev_major"
   | "stx_dev_minor"
   | "rest"
@@ -276,9 +279,12 @@ export const statx: Struct<
   stx_ino: "u64",
   stx_size: "u64",
   middle: 48,
-  stx_ctime: 16,
-  stx_mtime: 16,
-  stx_rdev: 8,
+  ctime_sec: "i64",
+  ctime_nsec: "u32",
+  gap: 4,
+  mtime_sec: "i64",
+  mtime_nsec: "u32",
+  end: 12,
   stx_dev_major: "u32",
   stx_dev_minor: "u32",
   rest: 112,

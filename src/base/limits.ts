@@ -120,6 +120,21 @@ export const imageBackoffMsMax = 30_000;
 /** Forked children that wait for work. One is enough to keep the fork off the caller's path. */
 export const sparesDefault = 1;
 
+/** The most spares a configured command may ask for: each costs the memory of a process. */
+export const sparesMax = 16;
+
+/** Bytes of a configuration file; a larger one is refused before it is read. */
+export const configurationBytesMax: number = 64 * 1024;
+
+/** Configuration files, and records of allowed ones, kept parsed; the oldest is read again. */
+export const configurationFilesMax = 256;
+
+/**
+ * A file that changed less than this before it was read may change again without a trace in its
+ * times, since the kernel's clock for them stands still for up to 10 ms: it is read again.
+ */
+export const fileClockMs = 100;
+
 /** So many spares may die unused in a row; then their image is replaced, after a delay. */
 export const sparesDyingMax = 3;
 

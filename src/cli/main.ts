@@ -2,10 +2,12 @@
 import { type ArgsDef, type CommandDef, renderUsage, runCommand } from "citty";
 import type { Sys } from "../../ffi/sys.ts";
 import { ClientError } from "../client/errors.ts";
+import { ConfigurationError } from "../domain/configuration.ts";
 import { DiscoveryError } from "../domain/discovery.ts";
 import { SystemError } from "../os/errors.ts";
 import { standard } from "../os/fd.ts";
 import type { Command, Invocation } from "./commands/command.ts";
+import { allowCommand, commandsCommand } from "./commands/configured.ts";
 import { pingCommand, statusCommand, stopCommand } from "./commands/control.ts";
 import { runHelp } from "./commands/run-help.ts";
 import { serveCommand } from "./commands/serve.ts";
@@ -20,6 +22,8 @@ const commands: Readonly<Record<string, Command>> = {
   status: statusCommand,
   ping: pingCommand,
   stop: stopCommand,
+  commands: commandsCommand,
+  allow: allowCommand,
   version: versionCommand,
 };
 
@@ -71,7 +75,7 @@ export async function runSubcommand(
     // citty takes any word that begins with a dash for an option: read strictly first.
     const reading = readOptions(words, command.options);
     if (reading.flags.has("help")) return await showHelp(sys, output, name);
-    const extra = words[reading.wordCount];
+    const extra = words[reading.wordCount + (command.operand?.isTaken ? 1 : 0)];
     if (extra !== undefined) throw new UsageError(`unexpected word '${extra}'`);
     const runnable = definition(name, command, { sys, output });
     const { result } = await runCommand(runnable, { rawArgs: [...words] });
@@ -103,7 +107,10 @@ export async function showHelp(sys: Sys, output: Output, name: string): Promise<
 function definition(name: string, command: Command, invocation?: Invocation): CommandDef {
   const { operand, options } = command;
   const args: ArgsDef = { ...options };
-  if (operand) args[operand.name] = { type: "positional", description: operand.description };
+  if (operand) {
+    const { description, isTaken } = operand;
+    args[operand.name] = { type: "positional", description, required: !isTaken };
+  }
   return {
     meta: { name, description: command.summary },
     args,
@@ -115,6 +122,10 @@ function complain(output: Output, name: string, error: unknown): number {
   if (error instanceof UsageError) {
     output.complain(`${error.message} (see '${output.called} --help')`);
     return exitCodes.usage;
+  }
+  if (error instanceof ConfigurationError) {
+    output.complain(error.message);
+    return exitCodes.preforkFailed;
   }
   if (error instanceof ClientError) {
     output.complain(error.message);

@@ -5,6 +5,7 @@
  * must not load a library before its command has been handed over.
  */
 
+import { parseDuration } from "../base/duration.ts";
 import { timeoutMsMax } from "../base/limits.ts";
 
 interface OptionBase {
@@ -220,23 +221,14 @@ export function parseCount(
  * timeout(1) takes it. @throws UsageError
  */
 export function parseSeconds(name: string, text: string): number {
-  const [, digits, unit = "s"] = /^(\d+(?:\.\d*)?|\.\d+)([smhd]?)$/.exec(text) ?? [];
-  if (digits === undefined) {
+  const milliseconds = parseDuration(text);
+  if (milliseconds === undefined) {
     throw new UsageError(
       `option '--${name}' is a number of seconds, such as 5 or 0.5 (or 2m, 1h, 1d), not '${text}'`,
     );
   }
-  const exact = Number(digits) * (millisecondsOf[unit] ?? 1000);
-  const milliseconds = exact > 0 ? Math.max(1, Math.round(exact)) : 0; // zero has a meaning of its own
   if (milliseconds <= timeoutMsMax) return milliseconds;
   throw new UsageError(
     `option '--${name}' is at most ${Math.floor(timeoutMsMax / 86_400_000)}d, not '${text}'`,
   );
 }
-
-const millisecondsOf: Readonly<Record<string, number>> = {
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-  d: 86_400_000,
-};

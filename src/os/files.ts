@@ -43,6 +43,15 @@ export interface FileStatus {
   readonly identity: string;
 }
 
+/** A status by which a change of the file shows. */
+export interface FileState extends FileStatus {
+  readonly size: number;
+  /** Identity, size and times: the same text is the same file with the same content. */
+  readonly version: string;
+  /** When content or status changed last, in ms since 1970, by the clock of the file's system. */
+  readonly changedMs: number;
+}
+
 /** A page for what one call is given or gives: most processes of ours live for a few calls only. */
 const page: Memory = allocate(4096);
 
@@ -80,6 +89,19 @@ export function targetStatus(sys: Sys, at: number, path: Path): FileStatus | und
   return typeof result === "number" ? undefined : result;
 }
 
+/** The state of what is behind `path` (links are followed), or undefined when it cannot be had. */
+export function stateOf(sys: Sys, path: Path): FileState | undefined {
+  const buffer = allocate(statx.size);
+  const result = sys.statx(AT_FDCWD, cPath(path), 0, STATX_BASIC_STATS, buffer);
+  return result < 0 ? undefined : stateIn(buffer);
+}
+
+export function stateOfFd(sys: Sys, fd: RawFd): FileState {
+  const buffer = allocate(statx.size);
+  check(sys.statx(fd, cPath(""), AT_EMPTY_PATH, STATX_BASIC_STATS, buffer), "statx");
+  return stateIn(buffer);
+}
+
 export function statusOfFd(sys: Sys, fd: RawFd): FileStatus {
   const result = readStatus(sys, fd, "", AT_EMPTY_PATH);
   if (typeof result === "number") check(result, "statx");
@@ -104,7 +126,23 @@ function kindOf(type: number): FileStatus["kind"] {
 function readStatus(sys: Sys, at: number, path: Path, flags: number): FileStatus | number {
   const buffer = allocate(statx.size);
   const result = sys.statx(at, cPath(path), flags, STATX_BASIC_STATS, buffer);
-  if (result < 0) return result;
+  return result < 0 ? result : statusIn(buffer);
+}
+
+function stateIn(buffer: Memory): FileState {
+  const status = statusIn(buffer);
+  const size = statx.get(buffer, "stx_size");
+  const [seconds, nanoseconds] = [statx.get(buffer, "ctime_sec"), statx.get(buffer, "ctime_nsec")];
+  const modified = `${statx.get(buffer, "mtime_sec")}.${statx.get(buffer, "mtime_nsec")}`;
+  return {
+    ...status,
+    size,
+    version: `${status.identity} ${size} ${modified} ${seconds}.${nanoseconds}`,
+    changedMs: seconds * 1000 + nanoseconds / 1e6,
+  };
+}
+
+function statusIn(buffer: Memory): FileStatus {
   const mode = statx.get(buffer, "stx_mode");
   const device = `${statx.get(buffer, "stx_dev_major")}:${statx.get(buffer, "stx_dev_minor")}`;
   return {
@@ -125,14 +163,18 @@ export function executeAccess(sys: Sys, at: number, path: Path): number {
   return sys.faccessat(at, cPath(path), X_OK, AT_EACCESS);
 }
 
-/** Reads to the end, from where the descriptor stands. */
-export function readToEnd(sys: Sys, fd: RawFd): Uint8Array<ArrayBuffer> {
+/** Reads to the end, from where the descriptor stands, or until there is more than `bytesMax`. */
+export function readToEnd(
+  sys: Sys,
+  fd: RawFd,
+  bytesMax: number = Number.POSITIVE_INFINITY,
+): Uint8Array<ArrayBuffer> {
   chunk ??= allocate(64 * 1024);
   let whole = new Uint8Array(new ArrayBuffer(0));
   for (;;) {
     const room = chunk;
     const count = check(retry(sys.read, fd, room, room.length), "read");
-    if (count === 0) return whole;
+    if (count === 0 || whole.length > bytesMax) return whole;
     const longer = new Uint8Array(new ArrayBuffer(whole.length + count));
     longer.set(whole);
     longer.set(room.subarray(0, count), whole.length);
@@ -181,8 +223,22 @@ export function isFile(sys: Sys, path: Path, identity: string): boolean {
   return typeof result !== "number" && result.identity === identity;
 }
 
+/** The one path without links of what is open, as far as the kernel can tell it. */
+export function realPathOf(sys: Sys, fd: RawFd): string | undefined {
+  const path = descriptorTarget(sys, fd);
+  return path?.startsWith("/") ? path : undefined;
+}
+
 export function rename(sys: Sys, from: string, to: string): void {
   check(sys.renameat(AT_FDCWD, cString(from), AT_FDCWD, cString(to)), "rename", to);
+}
+
+/** Makes a private directory, and those above it that are not there. */
+export function makePrivateDirectories(sys: Sys, path: string): void {
+  if (exists(sys, path)) return;
+  const above = path.slice(0, path.lastIndexOf("/"));
+  if (above !== "") makePrivateDirectories(sys, above);
+  makePrivateDirectory(sys, path);
 }
 
 /** Makes a private directory. That it exists already is fine: verify it afterwards. */

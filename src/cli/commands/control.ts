@@ -12,9 +12,7 @@ import {
   type Search,
   surroundings,
 } from "../place.ts";
-import { type Command, helpOption, textValue, type Values } from "./command.ts";
-
-const jsonOption = { type: "boolean", description: "print JSON for programs" } as const;
+import { type Command, helpOption, jsonOption, textValue, type Values } from "./command.ts";
 
 export const pingCommand: Command = {
   summary: "Ask the daemon whether it answers",

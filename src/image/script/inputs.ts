@@ -39,8 +39,8 @@ export class Inputs {
     size: statx.offset("stx_size"),
     inode: statx.offset("stx_ino"),
     // The change time: it moves with every write, and nobody can set it back.
-    seconds: statx.offset("stx_ctime"),
-    nanoseconds: statx.offset("stx_ctime") + 8,
+    seconds: statx.offset("ctime_sec"),
+    nanoseconds: statx.offset("ctime_nsec"),
     device: statx.offset("stx_dev_major"),
   };
 
