@@ -104,6 +104,9 @@ export const imageFailuresMax = 2;
 /** How often an image is made anew, each time without the modules that were found to have effects. */
 export const prepareRoundsMax = 4;
 
+/** Notices of which a daemon remembers that they were told; at the bound it begins anew. */
+export const noticesMax = 1024;
+
 /** An image of a script that nobody uses for so long is let go. */
 export const imageIdleMs: number = 15 * 60_000;
 

@@ -1,11 +1,14 @@
 /** The jobs: from a request with its descriptors to a reaped child. Decisions are domain/job.ts's. */
 
 import { copyOf, type Memory } from "../../ffi/memory.ts";
+import { noticesMax } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
-import { firstString, latin1 } from "../base/strings.ts";
+import { environmentValue, firstString, fromUtf8, latin1, utf8 } from "../base/strings.ts";
 import { isSuccess } from "../base/wait-status.ts";
 import { isBuiltin } from "../domain/builtins.ts";
+import type { CommandConfiguration } from "../domain/configuration.ts";
 import { type JobEvent, type JobState, newJob, step } from "../domain/job.ts";
+import { Configurations } from "../execution/configuration.ts";
 import {
   commandName,
   errorRefused,
@@ -15,7 +18,9 @@ import {
 } from "../execution/program.ts";
 import { tryReap } from "../os/children.ts";
 import { reasonOf, SystemError } from "../os/errors.ts";
-import type { Fd, RawFd } from "../os/fd.ts";
+import { type Fd, type RawFd, standard } from "../os/fd.ts";
+import { descriptorTarget } from "../os/files.ts";
+import { waitFor } from "../os/poll.ts";
 import { niceValue } from "../os/process.ts";
 import {
   descriptorsMax,
@@ -84,6 +89,9 @@ export class Jobs {
   readonly #ending = new Set<number>();
   /** Terminals of clients whose jobs have ended, and which have not left yet. */
   readonly #leaving = new Map<Connection, GuardedTerminal>();
+  readonly #configurations: Configurations;
+  /** Notices that callers have seen. */
+  readonly #told = new Set<string>();
   #isTerminating = false;
   #nextId = 1;
   #done = 0;
@@ -96,6 +104,7 @@ export class Jobs {
     this.#image = parts.image;
     this.#scripts = parts.scripts;
     this.#jobsMax = parts.jobsMax;
+    this.#configurations = new Configurations(loop.sys);
     this.#ownLimits = resourceLimits(loop.sys);
     this.#ownNice = niceValue(loop.sys);
   }
@@ -118,18 +127,23 @@ export class Jobs {
     const directory = (fds[request.directoryIndex] as Fd).raw; // the decoder checked the index
     const kept = owned.move();
     const context = { request, fds, directory, [Symbol.dispose]: () => kept[Symbol.dispose]() };
+    const command = this.#configured(request, directory, fds);
+    const policy =
+      command && request.policy.timeoutMs === 0
+        ? { ...request.policy, timeoutMs: command.timeoutMs }
+        : request.policy;
     const id = this.#nextId++;
     const job: Job = {
       id,
       name: commandName(request),
-      state: newJob(request.wait, request.policy),
+      state: newJob(request.wait, policy),
       client,
       timer: undefined,
       terminal,
     };
     this.#jobs.set(id, job);
-    if (request.warm) {
-      this.#scripts.run(this.#startOf(job, context), directory);
+    if (request.warm || command) {
+      this.#scripts.run(this.#startOf(job, context), directory, command);
       return id;
     }
     const passing = isBuiltin(latin1(name)) ? undefined : this.#passingLimits(request);
@@ -180,6 +194,40 @@ export class Jobs {
   hasGroups(): boolean {
     this.#signalEnding(0);
     return this.#ending.size > 0;
+  }
+
+  /** The command of this name that the caller has configured, if any. */
+  #configured(
+    request: RunRequest,
+    directory: RawFd,
+    fds: readonly Fd[],
+  ): CommandConfiguration | undefined {
+    const name = utf8(firstString(request.argv));
+    if (request.warm || name.includes("/") || isBuiltin(name)) return undefined;
+    const here = descriptorTarget(this.#loop.sys, directory);
+    if (here === undefined) return undefined;
+    const variable = (wanted: string): string | undefined => {
+      const value = environmentValue(request.env, wanted);
+      return value && utf8(value);
+    };
+    const { command, notices } = this.#configurations.find(name, here, variable);
+    for (const notice of notices) this.#tellOnce(notice, request, fds);
+    return command;
+  }
+
+  /** Tells the caller, on the standard error it has given, and not again as long as nothing changes. */
+  #tellOnce(notice: string, { descriptors }: RunRequest, fds: readonly Fd[]): void {
+    if (this.#told.has(notice)) return;
+    this.#loop.log.warn(notice);
+    const index = descriptors.find(({ number }) => number === standard.error)?.index;
+    const fd = index === undefined ? undefined : fds[index];
+    const { sys } = this.#loop;
+    // What does not take it at once would hold up everybody else's jobs.
+    if (!fd || waitFor(sys, [{ fd: fd.raw, for: "writing" }], 0).length === 0) return;
+    if (this.#told.size >= noticesMax) this.#told.clear();
+    this.#told.add(notice);
+    const line = copyOf(fromUtf8(`pfd: ${notice}\n`));
+    sys.write(fd.raw, line, line.length); // that it cannot be written is ignored: the log has it
   }
 
   /** The terminal to be put in order if the client cannot. It has to be the daemon's own copy. */

@@ -15,7 +15,16 @@ import {
   signalMaskSize,
   sparesDefault,
 } from "../base/limits.ts";
-import { dropStrings, firstString, type StringList, strings, utf8 } from "../base/strings.ts";
+import {
+  dropStrings,
+  environmentValue,
+  firstString,
+  latin1,
+  type StringList,
+  strings,
+  utf8,
+} from "../base/strings.ts";
+import type { CommandConfiguration } from "../domain/configuration.ts";
 import { environmentMap } from "../domain/environment.ts";
 import {
   type Circumstances,
@@ -43,6 +52,8 @@ const noSignals: Uint8Array = new Uint8Array(signalMaskSize);
 
 /** A script, for `status` and `why`. */
 export interface ScriptReport {
+  /** The name it was configured under, or its path. */
+  readonly name: string;
   readonly script: string;
   /** Jobs that ran out of an image, and those that did not. */
   readonly warm: number;
@@ -75,8 +86,24 @@ interface Variant {
   excluded: readonly Exclusion[];
 }
 
-interface Script {
+/** How a script is to be run; without configuration all but the path is what `--warm` means. */
+interface Recipe {
+  /** The configured command's name, or the script's path. */
+  readonly name: string;
   readonly path: string;
+  /** Arguments before the caller's. */
+  readonly prefix: readonly string[];
+  /** What is loaded ahead; undefined: what the first run has loaded. */
+  readonly preload: readonly string[] | undefined;
+  /** From where names of packages in it are looked up. */
+  readonly from: string;
+  readonly warmup: string | undefined;
+  readonly spares: number;
+  readonly isCold: boolean;
+}
+
+interface Script {
+  readonly recipe: Recipe;
   variants: Variant[];
   /** The modules to be loaded ahead; undefined until a run has told. */
   modules: readonly string[] | undefined;
@@ -119,7 +146,8 @@ export class Scripts implements Disposable {
 
   report(): ScriptReport[] {
     return [...this.#scripts.values()].map((script) => ({
-      script: script.path,
+      name: script.recipe.name,
+      script: script.recipe.path,
       warm: script.warm,
       cold: script.cold,
       reason: script.reason,
@@ -136,18 +164,21 @@ export class Scripts implements Disposable {
     }));
   }
 
-  /** Runs the script that a request names, warm if that makes no difference. */
-  run(start: Start, directory: RawFd): void {
+  /** Runs the script that a request names, or the configured `command`; warm if that makes no difference. */
+  run(start: Start, directory: RawFd, command?: CommandConfiguration): void {
     const { sys } = this.#loop;
     const here = descriptorTarget(sys, directory) ?? "/";
-    const name = utf8(firstString(start.request.argv));
+    const called = utf8(firstString(start.request.argv));
+    const name = command?.script ?? command?.bin ?? called;
     const file = findScript(name, here);
     if (file === undefined) {
       const what = name.includes("/") ? "no such file" : "not found in any node_modules/.bin";
-      return start.onRefused({ code: "notFound", errno: 0, reason: `${name}: ${what}` });
+      const place = command ? ` (${command.file}:${command.line})` : "";
+      const reason = `${called}: ${name === called ? "" : `${name}: `}${what}${place}`;
+      return start.onRefused({ code: "notFound", errno: 0, reason });
     }
-    const script = this.#scriptAt(file);
-    const circumstances = this.#circumstances(start, here);
+    const script = this.#scriptOf(recipeOf(file, command), start, command?.env ?? []);
+    const circumstances = this.#circumstances(start, here, script.recipe.prefix);
     const { variant, reason } = this.#choose(script, circumstances);
     if (!variant) return this.#runCold(script, start, { directory, circumstances, reason });
     variant.usedMs = this.#loop.nowMs();
@@ -163,7 +194,7 @@ export class Scripts implements Disposable {
       onUnavailable: () => fallBack("its image was not able to fork"),
       onUnfit: (why) => {
         this.#drop(script, variant);
-        script.modules = undefined; // what it loads may have changed
+        script.modules = script.recipe.preload; // what it loads may have changed
         script.quarantined = undefined;
         fallBack(why);
       },
@@ -186,13 +217,19 @@ export class Scripts implements Disposable {
     }
   }
 
-  #scriptAt(file: string): Script {
-    const known = this.#scripts.get(file);
+  /** By all that makes it what it is: the recipe, and the values of the variables it names. */
+  #scriptOf(recipe: Recipe, { request }: Start, variables: readonly string[]): Script {
+    const values = variables.map((name) => {
+      const value = environmentValue(request.env, name);
+      return value ? latin1(value) : null;
+    });
+    const key = JSON.stringify([recipe, values]);
+    const known = this.#scripts.get(key);
     if (known) return known;
     const script: Script = {
-      path: file,
+      recipe,
       variants: [],
-      modules: undefined,
+      modules: recipe.preload,
       excluded: [],
       warm: 0,
       cold: 0,
@@ -202,15 +239,15 @@ export class Scripts implements Disposable {
       quarantined: undefined,
       isBuilding: false,
     };
-    this.#scripts.set(file, script);
+    this.#scripts.set(key, script);
     return script;
   }
 
-  #circumstances({ request, fds }: Start, cwd: string): Circumstances {
+  #circumstances({ request, fds }: Start, cwd: string, prefix: readonly string[]): Circumstances {
     return {
       env: environmentMap(request.env),
       cwd,
-      args: strings(dropStrings(request.argv, 1)).map(utf8),
+      args: [...prefix, ...strings(dropStrings(request.argv, 1)).map(utf8)],
       streams: [0, 1, 2].map((number) => this.#streamKind(request, fds, number)),
     };
   }
@@ -230,6 +267,9 @@ export class Scripts implements Disposable {
     script: Script,
     circumstances: Circumstances,
   ): { variant: Variant | undefined; reason: string } {
+    if (script.recipe.isCold) {
+      return { variant: undefined, reason: "it is configured to run cold" };
+    }
     let reason = script.isBuilding ? "its image is being made" : "it has no image yet";
     if (script.quarantined !== undefined) reason = `its images fail: ${script.quarantined}`;
     let isMiss = false;
@@ -253,7 +293,7 @@ export class Scripts implements Disposable {
     const { sys, log } = this.#loop;
     script.cold += 1;
     script.reason = job.reason;
-    log.debug(`job ${start.id} (${script.path}) runs cold: ${job.reason}`);
+    log.debug(`job ${start.id} (${script.recipe.path}) runs cold: ${job.reason}`);
     const { env } = start.request;
     const model = this.#wantsImage(script, job.circumstances)
       ? { env, directory: duplicate(sys, job.directory), circumstances: job.circumstances }
@@ -261,19 +301,22 @@ export class Scripts implements Disposable {
     if (model) script.isBuilding = true;
     const finish = (modules: readonly string[] | undefined): void => {
       if (!model) return;
-      if (modules) script.modules = orderOf(script, modules);
+      if (modules && !script.recipe.preload) {
+        script.modules = modules.filter((module) => module !== script.recipe.path);
+      }
       if (script.modules && !this.#isClosed) this.#build(script, model, 1);
       else script.isBuilding = false;
       model.directory[Symbol.dispose]();
     };
     const orders: Orders = {
-      script: script.path,
-      prefix: [],
+      script: script.recipe.path,
+      prefix: script.recipe.prefix,
       args: job.circumstances.args,
       preload: [],
+      from: script.recipe.from,
       warmup: undefined,
       isImage: false,
-      isRecorded: model !== undefined,
+      isRecorded: model !== undefined && !script.recipe.preload,
       streams: job.circumstances.streams,
     };
     let recorded: readonly string[] | undefined;
@@ -284,7 +327,7 @@ export class Scripts implements Disposable {
     };
     const cold: Start = {
       ...start,
-      ...(model ? recording : {}),
+      ...(orders.isRecorded ? recording : {}),
       onRefused: (refused) => {
         finish(undefined);
         start.onRefused(refused);
@@ -302,7 +345,10 @@ export class Scripts implements Disposable {
     try {
       const { blockedSignals } = start.request.attributes;
       const context = { env, directory: job.directory, blockedSignals, isImage: false };
-      const starter = this.#parts.starters.spawn(scriptProcess(script.path, context), orders);
+      const starter = this.#parts.starters.spawn(
+        scriptProcess(script.recipe.path, context),
+        orders,
+      );
       if (starter?.handOver(cold)) return;
       cold.onRefused(lost(start.request, "the process that was to run it died"));
     } catch (error) {
@@ -313,6 +359,7 @@ export class Scripts implements Disposable {
 
   /** Whether one should be made for circumstances in which none could be used. */
   #wantsImage(script: Script, { env }: Circumstances): boolean {
+    if (script.recipe.isCold) return false;
     if (script.isBuilding || this.#isClosed || script.quarantined !== undefined) return false;
     if ([...env.keys()].some((name) => name.startsWith("BUN_"))) return false; // never fits
     return script.variants.length === 0 || script.misses >= 2;
@@ -330,25 +377,26 @@ export class Scripts implements Disposable {
       usedMs: this.#loop.nowMs(),
       excluded,
       image: new Image(this.#loop, this.#parts, {
-        name: `${script.path} (${round})`,
-        build: scriptProcess(script.path, {
+        name: `${script.recipe.path} (${round})`,
+        build: scriptProcess(script.recipe.path, {
           env: model.env,
           directory: directory.raw,
           blockedSignals: noSignals,
           isImage: true,
         }),
         orders: {
-          script: script.path,
-          prefix: [],
+          script: script.recipe.path,
+          prefix: script.recipe.prefix,
           args: circumstances.args,
           preload: script.modules ?? [],
-          warmup: undefined,
+          from: script.recipe.from,
+          warmup: script.recipe.warmup,
           isImage: true,
           isRecorded: false,
           streams: circumstances.streams,
         },
         readyTimeoutMs: prepareTimeoutMs,
-        spares: sparesDefault,
+        spares: script.recipe.spares,
         onPrepared: (prepared) => {
           using _directory = directory;
           script.isBuilding = false;
@@ -385,15 +433,15 @@ export class Scripts implements Disposable {
       }),
     };
     script.variants.push(variant);
-    log.debug(`making an image of ${script.path} with ${script.modules?.length} modules`);
+    log.debug(`making an image of ${script.recipe.path} with ${script.modules?.length} modules`);
     variant.image.open();
   }
 
   #failed(script: Script, reason: string): void {
     script.failures += 1;
-    this.#loop.log.warn(`an image of ${script.path} failed: ${reason}`);
+    this.#loop.log.warn(`an image of ${script.recipe.path} failed: ${reason}`);
     if (script.failures < imageFailuresMax) return;
-    this.#loop.log.error(`${script.path} runs cold until it changes: ${reason}`);
+    this.#loop.log.error(`${script.recipe.path} runs cold until it changes: ${reason}`);
     script.quarantined = reason;
   }
 
@@ -429,9 +477,18 @@ export class Scripts implements Disposable {
   }
 }
 
-/** The order is worked out by the image itself, which reads the modules anyway. */
-function orderOf({ path: own }: Script, modules: readonly string[]): string[] {
-  return modules.filter((module) => module !== own);
+function recipeOf(file: string, command: CommandConfiguration | undefined): Recipe {
+  const { name = file, preload = "auto", args = [], warmup } = command ?? {};
+  return {
+    name,
+    path: file,
+    prefix: args,
+    preload: preload === "auto" ? undefined : preload,
+    from: path.dirname(command?.file ?? file),
+    warmup,
+    spares: command?.spares ?? sparesDefault,
+    isCold: command?.cold ?? false,
+  };
 }
 
 /** A file, or a tool of the nearest node_modules/.bin; links are followed, as the runtime does. */

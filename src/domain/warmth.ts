@@ -38,8 +38,13 @@ export interface Orders {
   readonly prefix: readonly string[];
   /** All arguments of the job that an image is made for. */
   readonly args: readonly string[];
-  /** The modules to be loaded ahead, in this order. */
+  /**
+   * The modules to be loaded ahead: those that a run has loaded, or those that were configured, as paths or
+   * names of packages.
+   */
   readonly preload: readonly string[];
+  /** The directory from which names of packages are looked up. */
+  readonly from: string;
   /** Is run once when all is loaded. */
   readonly warmup: string | undefined;
   /** An image is prepared and forks; otherwise one job is run. */

@@ -69,12 +69,13 @@ export async function prepareImage(
   };
   process.argv.splice(0, process.argv.length, process.execPath, orders.script, ...orders.args);
   process.execArgv.length = 0;
-  const order = loadOrder(survey(orders.preload).graph, orders.script, orders.preload);
+  const preload = orders.preload.map((name) => resolveFrom(name, orders.from));
+  const order = loadOrder(survey(preload).graph, orders.script, preload).filter(isLoadable);
   const before = new State(sys, streams);
   const stop = observe(seen, circumstances);
-  for (const module of [...order.filter(isLoadable), ...(orders.warmup ? [orders.warmup] : [])]) {
-    await load(module, seen, before);
-  }
+  for (const module of order) await load(module, seen, before);
+  const flaw =
+    orders.warmup && (await warmUp(resolveFrom(orders.warmup, orders.from), seen, before));
   stop();
   const files = loadedFiles();
   const { graph, absent, readsEnvironment } = survey([...new Set([...files, orders.script])]);
@@ -95,7 +96,7 @@ export async function prepareImage(
     flaw:
       excluded.length > 0
         ? undefined
-        : (before.flaw() ?? inputs.changedSince(startedMs) ?? (await tryFork(sys, log))),
+        : (flaw ?? before.flaw() ?? inputs.changedSince(startedMs) ?? (await tryFork(sys, log))),
   };
   tell({ type: "prepared", json: JSON.stringify(report) });
   const spare = serveForks(sys, receiver, daemon);
@@ -108,6 +109,32 @@ export async function prepareImage(
     exitNow(sys, 1);
   }
   return { inputs, spare };
+}
+
+/** A name of a package as the path it stands for from `directory`; what cannot be found stays as it is. */
+function resolveFrom(name: string, directory: string): string {
+  try {
+    return Bun.resolveSync(name, directory);
+  } catch {
+    return name; // loading it fails, and that is told
+  }
+}
+
+/**
+ * Runs the module that makes what was loaded hot. What it reads counts; that it asks for the time or draws
+ * numbers does not, since nothing of that stays. @returns what makes the image useless.
+ */
+async function warmUp(
+  module: string,
+  seen: Observations,
+  before: State,
+): Promise<string | undefined> {
+  const { length } = seen.effects;
+  const own = new Observations();
+  await load(module, own, before);
+  seen.effects.length = length;
+  const [failure] = own.effects;
+  return failure && `the warm-up ${module} ${failure.reason}`;
 }
 
 /** Loads one module; what goes wrong, and what has become different by it, is an effect of it. */
