@@ -91,10 +91,12 @@ export function targetStatus(sys: Sys, at: number, path: Path): FileStatus | und
 
 /** The state of what is behind `path` (links are followed), or undefined when it cannot be had. */
 export function stateOf(sys: Sys, path: Path): FileState | undefined {
-  const buffer = allocate(statx.size);
-  const result = sys.statx(AT_FDCWD, cPath(path), 0, STATX_BASIC_STATS, buffer);
-  return result < 0 ? undefined : stateIn(buffer);
+  stateBuffer ??= allocate(statx.size);
+  const result = sys.statx(AT_FDCWD, cPath(path), 0, STATX_BASIC_STATS, stateBuffer);
+  return result < 0 ? undefined : stateIn(stateBuffer);
 }
+/** What one call gives: many files are asked for in a row, and a new one costs more than asking. */
+let stateBuffer: Memory | undefined;
 
 export function stateOfFd(sys: Sys, fd: RawFd): FileState {
   const buffer = allocate(statx.size);

@@ -154,6 +154,8 @@ describe("help", () => {
     ["prefork status --help", "USAGE prefork status "],
     ["prefork ping --help", "USAGE prefork ping "],
     ["prefork stop --help", "USAGE prefork stop "],
+    ["prefork commands --help", "USAGE prefork commands "],
+    ["prefork allow --help", "USAGE prefork allow [OPTIONS] [DIR]"],
     ["prefork version --help", "USAGE prefork version "],
     ["pfc --help", "USAGE pfc "],
     ["pfc -h", "USAGE pfc "],
@@ -172,7 +174,7 @@ describe("help", () => {
   test("names every subcommand, and each has its own", async () => {
     await using box = new Sandbox();
     const overview = await box.prefork("--help");
-    for (const name of ["run", "serve", "status", "ping", "stop", "version"]) {
+    for (const name of "run serve status ping stop commands allow version".split(" ")) {
       expect(overview.stdout).toMatch(new RegExp(`^ +${name} +\\S`, "m"));
     }
   });

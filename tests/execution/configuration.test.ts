@@ -18,6 +18,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import * as errno from "../../ffi/errno.ts";
 import { openLibc } from "../../ffi/libc.ts";
+import { O_NONBLOCK } from "../../ffi/linux/constants.ts";
 import type { Sys, SysName } from "../../ffi/sys.ts";
 import { configurationBytesMax, fileClockMs } from "../../src/base/limits.ts";
 import { ConfigurationError } from "../../src/domain/configuration.ts";
@@ -190,6 +191,23 @@ describe("the project's file", () => {
     expect(find("a")).toEqual({ command: undefined, notices: [] });
   });
 
+  test.each([
+    ["a pipe", (path: string) => Bun.spawnSync(["mkfifo", path])],
+    ["nothing", () => {}],
+  ])("that becomes %s before it is opened makes nobody wait", (_, replace) => {
+    const path = write("p/prefork.toml", naming("a"));
+    configurations = new Configurations({
+      ...sys,
+      openat: (directory, name, flags, mode) => {
+        rmSync(path);
+        replace(path);
+        expect(flags & O_NONBLOCK).toBe(O_NONBLOCK); // else the next call would not return
+        return sys.openat(directory, name, flags, mode);
+      },
+    });
+    expect(find("a")).toEqual({ command: undefined, notices: [] });
+  });
+
   test("that is a directory is none", () => {
     mkdirSync(at("p/prefork.toml"));
     expect(find("a")).toEqual({ command: undefined, notices: [] });
@@ -223,13 +241,20 @@ describe("links and copies", () => {
     expect(find("a", at("evil"))).toEqual({ command: undefined, notices: [notAllowed(path)] });
   });
 
-  test("so has another name of the same file, also where a link was before", async () => {
+  test("so has another name of the same file", () => {
+    const path = at("evil/prefork.toml");
+    linkSync(at("p/prefork.toml"), path);
+    expect(find("a", at("evil"))).toEqual({ command: undefined, notices: [notAllowed(path)] });
+  });
+
+  test("so has the same file in a place that was moved, seen through a link", async () => {
     const path = at("evil/prefork.toml");
     symlinkSync(at("p/prefork.toml"), path);
     await Bun.sleep(2 * fileClockMs);
     expect(script("a", at("evil"))).toBe(at("p/a.ts"));
+    renameSync(at("p"), at("q"));
     rmSync(path);
-    linkSync(at("p/prefork.toml"), path);
+    symlinkSync(at("q/prefork.toml"), path);
     expect(find("a", at("evil"))).toEqual({ command: undefined, notices: [notAllowed(path)] });
   });
 
