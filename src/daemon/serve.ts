@@ -34,7 +34,8 @@ import {
   statusOf,
   writeText,
 } from "../os/files.ts";
-import { inheritHeap, isOneThreadEnvironment, oneThreadEnvironment } from "../os/one-thread.ts";
+import { inheritHeap } from "../os/heap.ts";
+import { isOneThreadEnvironment, oneThreadEnvironment } from "../os/one-thread.ts";
 import { waitReadable } from "../os/poll.ts";
 import {
   becomeSubreaper,

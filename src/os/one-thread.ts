@@ -1,9 +1,6 @@
-/** Bun on exactly one thread, and a heap that a forked child may inherit. docs/fork-safety.md */
-import { MADV_DOFORK } from "../../ffi/linux/constants.ts";
+/** Bun on exactly one thread. docs/fork-safety.md */
 import type { Sys } from "../../ffi/sys.ts";
 import { fromLatin1, latin1, type StringList, stringList, strings } from "../base/strings.ts";
-import { check } from "./errors.ts";
-import { readFile } from "./files.ts";
 import { ProcessStatus } from "./proc.ts";
 
 /**
@@ -71,21 +68,4 @@ export function isOneThreadEnvironment(env: StringList): boolean {
 
 export function threadCount(sys: Sys): number {
   return Number(new ProcessStatus(sys).field("Threads"));
-}
-
-/**
- * Lets a forked child inherit all of our memory: JavaScriptCore marks its heap MADV_DONTFORK (flag
- * `dc` in smaps), and a child without it dies at its first step. To be called before each fork,
- * since new parts of the heap are marked anew. See madvise(2), proc(5).
- */
-export function inheritHeap(sys: Sys): void {
-  let range: readonly [number, number] | undefined;
-  for (const line of latin1(readFile(sys, "/proc/self/smaps")).split("\n")) {
-    const head = /^([0-9a-f]+)-([0-9a-f]+) /.exec(line);
-    if (head) {
-      range = [Number.parseInt(head[1] ?? "", 16), Number.parseInt(head[2] ?? "", 16)];
-    } else if (range && /^VmFlags:.* dc( |$)/.test(line)) {
-      check(sys.madvise(range[0], range[1] - range[0], MADV_DOFORK), "madvise");
-    }
-  }
 }

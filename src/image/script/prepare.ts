@@ -28,6 +28,7 @@ import {
   replaceFd,
   writeText,
 } from "../../os/files.ts";
+import { copyHeapAhead } from "../../os/heap.ts";
 import { waitFor } from "../../os/poll.ts";
 import { exitNow } from "../../os/process.ts";
 import { openPseudoTerminal } from "../../os/terminal.ts";
@@ -104,6 +105,7 @@ export async function prepareImage(
     replaceEventLoop(sys);
     renewProcessNumbers(sys);
     renewRandomness();
+    copyHeapAhead(sys);
   } catch (error) {
     writeText(sys, log.raw, `a spare cannot get ready: ${reasonOf(error)}\n`);
     exitNow(sys, 1);
