@@ -4,29 +4,15 @@
  */
 import { mkdirSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
+import { withFieldsInPlace } from "./build/fields.ts";
 
 const root = import.meta.dir;
 
-// ES modules with splitting: a client loads the chunk of the client and not that of the daemon. The
-// binary must not read .env or bunfig.toml of the directory it happens to run in. With any option for
-// the runtime baked in, Bun 1.4.5 also starts where the working directory has no path any more
-// (deleted, or longer than PATH_MAX), which it refuses otherwise; we never install packages anyway.
-const compileFlags = [
-  "--compile",
-  "--minify",
-  "--bytecode",
-  "--format=esm",
-  "--splitting",
-  "--no-compile-autoload-dotenv",
-  "--no-compile-autoload-bunfig",
-  "--compile-exec-argv=--no-install",
-] as const;
+if (import.meta.main) await build();
 
-if (import.meta.main) build();
-
-function build(): void {
-  runBun("install", "--frozen-lockfile");
-  const output = compile("src/main.ts", "prefork");
+async function build(): Promise<void> {
+  installDependencies();
+  const output = await compile("src/main.ts", "prefork");
   for (const face of ["pfc", "pfd"]) {
     const link = join(root, "dist", face);
     rmSync(link, { force: true });
@@ -41,17 +27,51 @@ function build(): void {
 }
 
 /** Compiles the module `entry` to the executable dist/`name`. @returns its absolute path. */
-export function compile(entry: string, name: string): string {
+export async function compile(entry: string, name: string): Promise<string> {
+  const outfile = join(root, "dist", name);
   mkdirSync(join(root, "dist"), { recursive: true });
-  runBun("build", entry, ...compileFlags, "--outfile", `dist/${name}`);
-  return join(root, "dist", name);
+  await Bun.build({
+    entrypoints: [join(root, entry)],
+    // ES modules with splitting: a client loads the chunk of the client and not that of the daemon.
+    format: "esm",
+    splitting: true,
+    minify: true,
+    bytecode: true,
+    target: "bun",
+    plugins: [{ name: "fields in place", setup: (builder) => putFieldsInPlace(builder) }],
+    compile: {
+      outfile,
+      // The binary must not read .env or bunfig.toml of the directory it happens to run in.
+      autoloadDotenv: false,
+      autoloadBunfig: false,
+      // Scripts of the user's find their packages and paths by these.
+      autoloadPackageJson: true,
+      autoloadTsconfig: true,
+      // With any option for the runtime baked in, Bun 1.4.5 also starts where the working directory has no
+      // path any more (deleted, or longer than PATH_MAX), which it refuses otherwise; we never install
+      // packages anyway.
+      execArgv: ["--no-install"],
+      // A client lives for too short a time to be compiled, and would start threads for it; the other faces
+      // ask for the usual policy, see `src/main.ts`.
+      jitPolicy: 1000,
+    },
+  });
+  return outfile;
 }
 
-/** Runs the Bun that runs this script; ends as it ended when that is not well. */
-function runBun(...words: string[]): void {
+/** See `build/fields.ts`. */
+function putFieldsInPlace(builder: Bun.PluginBuilder): void {
+  builder.onLoad({ filter: /\/src\/os\/[^/]+\.ts$/ }, async ({ path }) => ({
+    contents: withFieldsInPlace(await Bun.file(path).text()),
+    loader: "ts",
+  }));
+}
+
+/** Ends as the installation ended when that is not well. */
+function installDependencies(): void {
   const { exitCode } = Bun.spawnSync({
     // Not `bun`: there may be none on PATH, or one of another version.
-    cmd: [process.execPath, ...words],
+    cmd: [process.execPath, "install", "--frozen-lockfile"],
     cwd: root,
     stdio: ["ignore", "inherit", "inherit"],
   });

@@ -1,82 +1,65 @@
 /**
- * The real `Sys`: libc, opened through `bun:ffi`.
+ * The real `Sys`: libc, opened through what `bun:ffi` is made of.
  *
  * A function is linked when it is first called, so that a client pays for the dozen calls it makes
  * and not for the daemon's seventy. The handle is never closed: the functions live in it.
  */
-import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
+import type { Pointer } from "bun:ffi";
 import type { Memory } from "./memory.ts";
+import { native } from "./native.ts";
 import { signatureText } from "./signature-text.ts" with { type: "macro" };
-import { type Parameter, type Report, type Sys, type SysName, symbols } from "./sys.ts";
+import type { Parameter, Report, Sys } from "./sys.ts";
 
 const library = "libc.so.6";
 
 type Value = number | Memory | null;
 type Call = (a?: Value, b?: Value, c?: Value, d?: Value, e?: Value, f?: Value) => number;
 
-function link(symbol: string, args: Parameter[], returns: FFIType): Call {
-  const opened = dlopen(library, { [symbol]: { args, returns } });
-  return opened.symbols[symbol] as unknown as Call;
+function link(symbol: string, args: readonly Parameter[], returns: string): Call {
+  const opened = native.dlopen(library, { [symbol]: { args, returns } });
+  if (opened instanceof Error) throw opened;
+  return opened.symbols[symbol] as Call;
 }
 
 /** Where this thread's errno lives. prefork calls libc from the main thread only. */
 let errnoAddress: Pointer | undefined;
 function errno(): number {
-  errnoAddress ??= link("__errno_location", [], FFIType.ptr)() as Pointer;
-  return read.i32(errnoAddress, 0);
+  errnoAddress ??= link("__errno_location", [], "ptr")() as Pointer;
+  return native.read.i32(errnoAddress, 0);
+}
+
+/** Turns a failure into a negated errno, read before anything else can run. */
+function withErrno(raw: Call): Call {
+  return (...values) => {
+    const result = raw(...values);
+    return result < 0 ? -errno() : result;
+  };
 }
 
 /**
- * Turns a failure into a negated errno, read before anything else can run. One function for each
- * number of parameters: a shared one with rest parameters becomes hot within a client's few dozen
- * calls, and starting the JIT compiler's threads for it would cost more than all of them.
+ * The line of a call in the table, which the bundler has put here as a text: the function's name, how it reports,
+ * its parameters; undefined when there is no such call.
  */
-const withErrno: readonly ((raw: Call) => Call)[] = [
-  (raw) => () => {
-    const result = raw();
-    return result < 0 ? -errno() : result;
-  },
-  (raw) => (a) => {
-    const result = raw(a);
-    return result < 0 ? -errno() : result;
-  },
-  (raw) => (a, b) => {
-    const result = raw(a, b);
-    return result < 0 ? -errno() : result;
-  },
-  (raw) => (a, b, c) => {
-    const result = raw(a, b, c);
-    return result < 0 ? -errno() : result;
-  },
-  (raw) => (a, b, c, d) => {
-    const result = raw(a, b, c, d);
-    return result < 0 ? -errno() : result;
-  },
-  (raw) => (a, b, c, d, e) => {
-    const result = raw(a, b, c, d, e);
-    return result < 0 ? -errno() : result;
-  },
-];
-
-/** Made by the bundler. */
-const signatures: string = signatureText();
-
-function signatureOf(name: SysName): [Report, ...Parameter[]] {
-  const start = signatures.indexOf(`;${name}:`) + name.length + 2;
-  const words = signatures.slice(start, signatures.indexOf(";", start)).split(" ");
-  return words as [Report, ...Parameter[]]; // as `signatureText` has put them there
+function signatureOf(
+  name: string,
+  table: string = signatureText(),
+): [symbol: string, report: Report, ...parameters: Parameter[]] | undefined {
+  const found = table.indexOf(`;${name}:`);
+  if (found < 0) return undefined;
+  const start = found + name.length + 2;
+  const words = table.slice(start, table.indexOf(";", start)).split(" ");
+  return words as [string, Report, ...Parameter[]]; // as `signatureText` has put them there
 }
 
-function bindCall(name: SysName): Call {
-  const [report, ...parameters] = signatureOf(name);
-  const returns = report === "long" ? FFIType.i64_fast : FFIType.int;
-  const raw = link(symbols.get(name) ?? name, parameters, returns);
+function bindCall(name: string): Call | undefined {
+  const signature = signatureOf(name);
+  if (!signature) return undefined;
+  const [symbol, report, ...parameters] = signature;
+  const raw = link(symbol, parameters, report === "long" ? "i64_fast" : "int");
   if (report === "plain") return raw;
   if (report === "code") return (...values) => -raw(...values);
   errno(); // linked before it is first needed: linking makes system calls of its own
-  const bind = withErrno[parameters.length];
-  if (!bind) throw new TypeError(`${name} has more parameters than any other call`);
-  return bind(raw);
+  return withErrno(raw);
 }
 
 /** The table; an entry is made when it is first asked for. */
@@ -85,18 +68,13 @@ export function openLibc(): Sys {
     {},
     {
       get: (_, name, sys) => {
-        if (typeof name === "string" && signatures.includes(`;${name}:`)) {
-          return bindInto(sys, name as SysName);
+        const value = typeof name === "string" ? bindCall(name) : undefined;
+        if (value) {
+          Object.defineProperty(sys, name, { value, writable: true, enumerable: true });
         }
-        return undefined;
+        return value;
       },
     },
   );
   return Object.create(missing);
-}
-
-function bindInto(sys: object, name: SysName): Call {
-  const value = bindCall(name);
-  Object.defineProperty(sys, name, { value, writable: true, enumerable: true });
-  return value;
 }

@@ -7,7 +7,8 @@
  * `ArrayBuffer` of its own, knows its address, and keeps alive what its pointers point at. The
  * calls of `sys.ts` take a `Memory` and nothing else, so a bare address cannot be passed.
  */
-import { type Pointer, ptr } from "bun:ffi";
+import type { Pointer } from "bun:ffi";
+import { native } from "./native.ts";
 
 /** A block of bytes at a fixed address, for as long as it is referenced. */
 export class Memory extends Uint8Array<ArrayBuffer> {
@@ -26,7 +27,7 @@ export class Memory extends Uint8Array<ArrayBuffer> {
   }
 
   get address(): Pointer {
-    return (ptr(this.buffer) + this.byteOffset) as Pointer;
+    return (native.ptr(this.buffer) + this.byteOffset) as Pointer;
   }
 
   /** The same bytes from `offset` on; shares the block and keeps it alive. */
@@ -55,14 +56,12 @@ export function copyOf(bytes: Uint8Array): Memory {
   return memory;
 }
 
-const encoder: TextEncoder = new TextEncoder();
-
 /**
  * A NUL-terminated copy of a text (as UTF-8) or of bytes (as they are).
  * @throws TypeError when it holds a NUL itself: libc would silently see less than was meant.
  */
 export function cString(text: string | Uint8Array): Memory {
-  const bytes = typeof text === "string" ? encoder.encode(text) : text;
+  const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text;
   if (bytes.includes(0)) throw new TypeError("a C string cannot hold a NUL byte");
   const memory = allocate(bytes.length + 1);
   memory.set(bytes);

@@ -52,6 +52,13 @@ export class Struct<Name extends string> {
     return field.offset;
   }
 
+  type(name: Name): FieldType {
+    this.#layout ??= layOut(this.#define(), this.#isPacked);
+    const field = this.#layout.fields.get(name);
+    if (!field) throw new TypeError(`no field ${name}`);
+    return field.type;
+  }
+
   /** Reads a field of the structure that starts at `base`. 64-bit values must be safe integers. */
   get(memory: Memory, name: Name, base = 0): number {
     this.#layout ??= layOut(this.#define(), this.#isPacked);
@@ -129,7 +136,7 @@ function struct<Name extends string>(
   return new Struct(fields, options);
 }
 
-export const iovec: Struct<"iov_base" | "iov_len"> = struct(() => ({
+export const iovec: Struct<"iov_base" | "iov_len"> = /* @__PURE__ */ struct(() => ({
   iov_base: "ptr",
   iov_len: "u64",
 }));
@@ -141,7 +148,7 @@ export const msghdr: Struct<
   | "msg_control"
   | "msg_controllen"
   | "msg_flags"
-> = struct(() => ({
+> = /* @__PURE__ */ struct(() => ({
   msg_name: "ptr",
   msg_namelen: "u32",
   msg_iov: "ptr",
@@ -150,32 +157,34 @@ export const msghdr: Struct<
   msg_controllen: "u64",
   msg_flags: "i32",
 }));
-export const cmsghdr: Struct<"cmsg_len" | "cmsg_level" | "cmsg_type"> = struct(() => ({
-  cmsg_len: "u64",
-  cmsg_level: "i32",
-  cmsg_type: "i32",
-}));
-export const ucred: Struct<"pid" | "uid" | "gid"> = struct(() => ({
+export const cmsghdr: Struct<"cmsg_len" | "cmsg_level" | "cmsg_type"> = /* @__PURE__ */ struct(
+  () => ({
+    cmsg_len: "u64",
+    cmsg_level: "i32",
+    cmsg_type: "i32",
+  }),
+);
+export const ucred: Struct<"pid" | "uid" | "gid"> = /* @__PURE__ */ struct(() => ({
   pid: "i32",
   uid: "u32",
   gid: "u32",
 }));
-export const sockaddrUn: Struct<"sun_family" | "sun_path"> = struct(() => ({
+export const sockaddrUn: Struct<"sun_family" | "sun_path"> = /* @__PURE__ */ struct(() => ({
   sun_family: "u16",
   sun_path: 108,
 }));
-export const epollEvent: Struct<"events" | "data"> = struct(
+export const epollEvent: Struct<"events" | "data"> = /* @__PURE__ */ struct(
   () => ({ events: "u32", data: "u64" }),
   { packed: epollEventPacked },
 );
-export const pollfd: Struct<"fd" | "events" | "revents"> = struct(() => ({
+export const pollfd: Struct<"fd" | "events" | "revents"> = /* @__PURE__ */ struct(() => ({
   fd: "i32",
   events: "u16",
   revents: "u16",
 }));
 export const signalfdSiginfo: Struct<
   "ssi_signo" | "ssi_errno" | "ssi_code" | "ssi_pid" | "ssi_uid" | "rest"
-> = struct(() => ({
+> = /* @__PURE__ */ struct(() => ({
   ssi_signo: "u32",
   ssi_errno: "i32",
   ssi_code: "i32",
@@ -184,20 +193,20 @@ export const signalfdSiginfo: Struct<
   rest: 108,
 }));
 export const itimerspec: Struct<"interval_sec" | "interval_nsec" | "value_sec" | "value_nsec"> =
-  struct(() => ({
+  /* @__PURE__ */ struct(() => ({
     interval_sec: "i64",
     interval_nsec: "i64",
     value_sec: "i64",
     value_nsec: "i64",
   }));
-export const timeval: Struct<"tv_sec" | "tv_usec"> = struct(() => ({
+export const timeval: Struct<"tv_sec" | "tv_usec"> = /* @__PURE__ */ struct(() => ({
   tv_sec: "i64",
   tv_usec: "i64",
 }));
 /** The part of siginfo_t that waitid(2) fills in; the whole is 128 bytes. */
 export const siginfo: Struct<
   "si_signo" | "si_errno" | "si_code" | "pad" | "si_pid" | "si_uid" | "si_status" | "rest"
-> = struct(() => ({
+> = /* @__PURE__ */ struct(() => ({
   si_signo: "i32",
   si_errno: "i32",
   si_code: "i32",
@@ -207,13 +216,13 @@ export const siginfo: Struct<
   si_status: "i32",
   rest: 100,
 }));
-export const rlimit: Struct<"rlim_cur" | "rlim_max"> = struct(() => ({
+export const rlimit: Struct<"rlim_cur" | "rlim_max"> = /* @__PURE__ */ struct(() => ({
   rlim_cur: "u64",
   rlim_max: "u64",
 }));
 /** The kernel's struct termios, as the TCGETS family of ioctl_tty(2) takes it; glibc's is larger. */
 export const termios: Struct<"c_iflag" | "c_oflag" | "c_cflag" | "c_lflag" | "c_line" | "c_cc"> =
-  struct(() => ({
+  /* @__PURE__ */ struct(() => ({
     c_iflag: "u32",
     c_oflag: "u32",
     c_cflag: "u32",
@@ -221,16 +230,17 @@ export const termios: Struct<"c_iflag" | "c_oflag" | "c_cflag" | "c_lflag" | "c_
     c_line: "u8",
     c_cc: 19,
   }));
-export const winsize: Struct<"ws_row" | "ws_col" | "ws_xpixel" | "ws_ypixel"> = struct(() => ({
-  ws_row: "u16",
-  ws_col: "u16",
-  ws_xpixel: "u16",
-  ws_ypixel: "u16",
-}));
+export const winsize: Struct<"ws_row" | "ws_col" | "ws_xpixel" | "ws_ypixel"> =
+  /* @__PURE__ */ struct(() => ({
+    ws_row: "u16",
+    ws_col: "u16",
+    ws_xpixel: "u16",
+    ws_ypixel: "u16",
+  }));
 /** struct rusage begins with two timevals and the peak resident size; the whole is 144 bytes. */
 export const rusage: Struct<
   "utime_sec" | "utime_usec" | "stime_sec" | "stime_usec" | "ru_maxrss" | "rest"
-> = struct(() => ({
+> = /* @__PURE__ */ struct(() => ({
   utime_sec: "i64",
   utime_usec: "i64",
   stime_sec: "i64",
@@ -249,10 +259,13 @@ export const statx: Struct<
   | "stx_ino"
   | "stx_size"
   | "middle"
+  | "stx_ctime"
+  | "stx_mtime"
+  | "stx_rdev"
   | "stx_dev_major"
   | "stx_dev_minor"
   | "rest"
-> = struct(() => ({
+> = /* @__PURE__ */ struct(() => ({
   stx_mask: "u32",
   stx_blksize: "u32",
   stx_attributes: "u64",
@@ -262,22 +275,24 @@ export const statx: Struct<
   stx_mode: "u16",
   stx_ino: "u64",
   stx_size: "u64",
-  middle: 88,
+  middle: 48,
+  stx_ctime: 16,
+  stx_mtime: 16,
+  stx_rdev: 8,
   stx_dev_major: "u32",
   stx_dev_minor: "u32",
   rest: 112,
 }));
 
 /** What getdents64(2) writes; each is as long as its name makes it. */
-export const linuxDirent64: Struct<"d_ino" | "d_off" | "d_reclen" | "d_type" | "d_name"> = struct(
-  () => ({
+export const linuxDirent64: Struct<"d_ino" | "d_off" | "d_reclen" | "d_type" | "d_name"> =
+  /* @__PURE__ */ struct(() => ({
     d_ino: "u64",
     d_off: "i64",
     d_reclen: "u16",
     d_type: "u8",
     d_name: 256,
-  }),
-);
+  }));
 
 /** The kernel's struct sigaction, for rt_sigaction(2): the handler first, flags, restorer and mask. */
 export const kernelSigactionSize = 32;

@@ -64,6 +64,7 @@ const table = {
   recvmsg: ["long", int, mem, int],
   // waiting
   epoll_create1: ["int", int],
+  eventfd: ["int", int, int],
   epoll_ctl: ["int", int, int, int, mem],
   epoll_wait: ["int", int, mem, int, int],
   poll: ["int", mem, long, int],
@@ -111,7 +112,7 @@ export type SysName = keyof typeof table;
 export const signatures: Readonly<Record<SysName, readonly [Report, ...Parameter[]]>> = table;
 
 /** The libc function behind an entry, where it is not the entry's own name. */
-export const symbols: ReadonlyMap<SysName, string> = new Map<SysName, string>([
+export const symbols: ReadonlyMap<string, string> = new Map<SysName, string>([
   // glibc 2.36 has no function for these: the number of the system call comes first.
   ["close_range", "syscall"],
   ["pidfd_open", "syscall"],

@@ -4,7 +4,7 @@
  */
 import { openLibc } from "../ffi/libc.ts";
 import type { Sys } from "../ffi/sys.ts";
-import { dropStrings } from "./base/strings.ts";
+import { dropStrings, firstString, latin1 } from "./base/strings.ts";
 import { exitCodes } from "./cli/exit-codes.ts";
 import { type Face, Output } from "./cli/output.ts";
 import { run } from "./cli/run.ts";
@@ -12,36 +12,45 @@ import { holdSignals } from "./client/signals.ts";
 import {
   imageName,
   imageSocketNumber,
+  scriptName,
   starterName,
   starterSocketNumber,
 } from "./domain/builtins.ts";
 import { reasonOf } from "./os/errors.ts";
-import { exitNow, ownArguments } from "./os/process.ts";
+import { compileWhatIsHot, exitNow, ownArguments } from "./os/process.ts";
+import { setSignalMask } from "./os/signals.ts";
 
-async function main(sys: Sys): Promise<void> {
-  const called = process.argv0;
+/** @returns the module that is the program of this process, if that is not one of ours. */
+async function main(sys: Sys): Promise<string> {
+  const blockedSignals = holdSignals(sys); // before all else, see there
+  // `process` is not asked: it is made when it is first used, and takes its time.
+  const words = ownArguments(sys);
+  const called = latin1(firstString(words));
   const name = called.slice(called.lastIndexOf("/") + 1);
-  const face = faces.get(name) ?? "prefork";
-  const first = process.argv[2]; // behind the runtime's name and the script's
-  const isRun = face === "pfc" || (face === "prefork" && first === "run");
-  const blockedSignals = isRun ? holdSignals(sys) : undefined;
-
+  const face: Face = name === "pfc" || name === "pfd" ? name : "prefork";
+  const subcommand = latin1(firstString(dropStrings(words, 1)));
   const output = new Output(sys, face);
-  if (name === imageName) {
-    const { runImage } = await import("./image/zygote.ts");
-    exitNow(sys, runImage(sys, imageSocketNumber));
-  }
-  if (name === starterName) {
-    const { runFreshStarter } = await import("./image/starter.ts");
-    runFreshStarter(sys, starterSocketNumber);
-  }
-  if (blockedSignals) {
-    const words = dropStrings(ownArguments(sys), face === "pfc" ? 1 : 2);
+  if (face === "pfc" || (face === "prefork" && subcommand === "run")) {
     const showHelp = async (): Promise<number> => {
       const cli = await import("./cli/main.ts");
       return await cli.showHelp(sys, output, "run");
     };
-    await run(sys, output.for("run"), words, { blockedSignals, showHelp });
+    const rest = dropStrings(words, face === "pfc" ? 1 : 2);
+    await run(sys, output.for("run"), rest, { blockedSignals, showHelp });
+  }
+  compileWhatIsHot();
+  setSignalMask(sys, blockedSignals);
+  if (name === imageName) {
+    const { runImage } = await import("./image/zygote.ts");
+    runImage(sys, imageSocketNumber);
+  }
+  if (name === scriptName) {
+    const { enterScript } = await import("./image/script/script.ts");
+    return await enterScript(sys, imageSocketNumber);
+  }
+  if (name === starterName) {
+    const { runFreshStarter } = await import("./image/starter.ts");
+    runFreshStarter(sys, starterSocketNumber);
   }
   const cli = await import("./cli/main.ts");
   const rest = process.argv.slice(2);
@@ -52,14 +61,11 @@ async function main(sys: Sys): Promise<void> {
   exitNow(sys, status);
 }
 
-const faces: ReadonlyMap<string, Face> = new Map([
-  ["pfc", "pfc"],
-  ["pfd", "pfd"],
-]);
-
 const sys = openLibc();
-main(sys).catch((error: unknown) => {
+const entry = await main(sys).catch((error: unknown) => {
   // A mistake of our own: one line, in the hope that somebody reports it.
   new Output(sys, "prefork").complain(`internal error: ${reasonOf(error)}`);
   exitNow(sys, exitCodes.preforkFailed);
 });
+// Here and nowhere else: what becomes of it, Bun treats as of any program's first module.
+await import(entry);

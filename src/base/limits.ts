@@ -83,6 +83,30 @@ export const launchTimeoutMs = 10_000;
 /** How long jobs have to end after SIGTERM at shutdown, unless `--grace` says otherwise. */
 export const graceMsDefault = 5000;
 
+/**
+ * In a process for scripts the runtime's own descriptors begin here, and a job's end: what a job is
+ * given under a higher number it gets in a fresh process, or not at all.
+ */
+export const ownDescriptorsMin = 256;
+
+/** A trial child of an image must have come to its end within this time. */
+export const trialTimeoutMs = 5000;
+
+/** A script's image must have loaded its modules within this time. */
+export const prepareTimeoutMs = 60_000;
+
+/** Images in one daemon; at the bound the one that was used least lately is let go. */
+export const scriptImagesMax = 16;
+
+/** So many images of a script may fail in a row; then it runs cold until it changes. */
+export const imageFailuresMax = 2;
+
+/** How often an image is made anew, each time without the modules that were found to have effects. */
+export const prepareRoundsMax = 4;
+
+/** An image of a script that nobody uses for so long is let go. */
+export const imageIdleMs: number = 15 * 60_000;
+
 /** An image must say it is ready, and deliver each fork, within this time; else it is replaced. */
 export const imageTimeoutMs = 5000;
 

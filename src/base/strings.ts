@@ -46,9 +46,13 @@ export function dropStrings(list: StringList, count: number): StringList {
 
 /** One byte a character: exact both ways, for comparing and showing what may not be UTF-8. */
 export function latin1(bytes: Uint8Array): string {
-  // A client handles a few words only, and Buffer's first use costs it more than all of them.
-  if (bytes.length <= 256) return String.fromCharCode(...bytes);
-  return bufferOf(bytes).toString("latin1");
+  if (bytes.length > 256) return bufferOf(bytes).toString("latin1");
+  // A client handles a few words only: the first use of Buffer, or of a spread, costs it more than this.
+  let text = "";
+  for (let index = 0; index < bytes.length; index++) {
+    text += String.fromCharCode(bytes[index] as number);
+  }
+  return text;
 }
 
 /** Text whose bytes are of no interest where they are not UTF-8. A byte order mark is a character. */

@@ -21,10 +21,13 @@ export function readJobOptions(reading: Reading, open: OpenDescriptors): JobOpti
   const named = reading.values.get("fd");
   return {
     wait,
+    warm: reading.flags.has("warm"),
     stdin: reading.flags.has("no-stdin") ? "null" : reading.flags.has("stdin") ? "keep" : "default",
     descriptors: named
       ? named.map((text) => parseDescriptor(text, open))
-      : (wait ? open.inherited : []).map((number) => ({ own: number, number })),
+      : wait
+        ? underTheirNumbers(open.inherited)
+        : [],
     directory: lastValue(reading, "cwd"),
     policy: readPolicy(reading),
   };
@@ -65,6 +68,12 @@ function readPolicy(reading: Reading): JobPolicy {
     // The table of options has checked it.
     onDisconnect: (lastValue(reading, "on-disconnect") ?? "hangup") as Disconnection,
   };
+}
+
+function underTheirNumbers(numbers: readonly number[]): PassedDescriptor[] {
+  const descriptors: PassedDescriptor[] = [];
+  for (const number of numbers) descriptors.push({ own: number, number });
+  return descriptors;
 }
 
 /** N, or N:M. */

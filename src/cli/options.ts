@@ -54,6 +54,11 @@ export const runOptions = {
     description:
       "start a daemon when there is none: of the mode that is forced, else of the runtime mode",
   },
+  warm: {
+    type: "boolean",
+    description:
+      "the command is a JavaScript or TypeScript file, or a tool of the nearest node_modules/.bin: run it out of a warm image",
+  },
   tty: {
     type: "boolean",
     alias: "t",
@@ -134,9 +139,8 @@ export function readOptions(words: Words, options: Options): Reading {
   const flags = new Map<string, number>();
   const values = new Map<string, string[]>();
   let at = 0;
-  const setOption = (shown: string, name: string, inlineValue: string | undefined): void => {
-    const option = Object.hasOwn(options, name) ? options[name] : undefined;
-    if (!option) throw new UsageError(`unknown option '${shown}'`);
+  const setOption: SetOption = (shown, name, inlineValue) => {
+    const option = options[name] as Option;
     if (option.type === "boolean") {
       if (inlineValue !== undefined) throw new UsageError(`option '${shown}' takes no value`);
       flags.set(name, (flags.get(name) ?? 0) + 1);
@@ -160,6 +164,7 @@ export function readOptions(words: Words, options: Options): Reading {
     if (word.startsWith("--")) {
       const equals = word.indexOf("=");
       const name = equals < 0 ? word.slice(2) : word.slice(2, equals);
+      if (!Object.hasOwn(options, name)) throw new UsageError(`unknown option '--${name}'`);
       setOption(`--${name}`, name, equals < 0 ? undefined : word.slice(equals + 1));
     } else {
       readCluster(word.slice(1), options, setOption);
@@ -168,12 +173,11 @@ export function readOptions(words: Words, options: Options): Reading {
   return { flags, values, wordCount: at };
 }
 
+/** Notes an option that the table has, as it was written; takes its value from the next word if need be. */
+type SetOption = (shown: string, name: string, inlineValue: string | undefined) => void;
+
 /** Reads `-wC`, `-Cn`: single letters; what follows a letter that takes a value is the value. */
-function readCluster(
-  letters: string,
-  options: Options,
-  setOption: (shown: string, name: string, inlineValue: string | undefined) => void,
-): void {
+function readCluster(letters: string, options: Options, setOption: SetOption): void {
   for (let index = 0; index < letters.length; index++) {
     const letter = letters[index] as string;
     const name = nameOfAlias(letter, options);

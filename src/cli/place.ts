@@ -1,5 +1,6 @@
 /** Where daemons are, for this caller: the rules of domain/discovery.ts applied to this machine. */
 import type { Sys } from "../../ffi/sys.ts";
+import { type StringList, utf8 } from "../base/strings.ts";
 import { Connector, type Daemon, type Warn } from "../client/connect.ts";
 import { ClientError } from "../client/errors.ts";
 import {
@@ -44,6 +45,17 @@ export type Variables = (name: string) => string | undefined;
 
 export function ownVariables(name: string): string | undefined {
   return process.env[name] || undefined;
+}
+
+/** Those of `env`; the first one of a name wins, as in getenv(3). */
+export function variablesOf({ bytes }: StringList): Variables {
+  const text = `\0${utf8(bytes)}`;
+  return (name) => {
+    const found = text.indexOf(`\0${name}=`);
+    if (found < 0) return undefined;
+    const start = found + name.length + 2;
+    return text.slice(start, text.indexOf("\0", start)) || undefined;
+  };
 }
 
 /** The request as options and variables make it; options win. */

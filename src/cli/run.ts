@@ -8,7 +8,7 @@ import type { Daemon } from "../client/connect.ts";
 import { ClientError } from "../client/errors.ts";
 import { connectOrLaunch } from "../client/launch.ts";
 import { endAs, runJob, startJob } from "../client/run.ts";
-import { type ClientTerminal, findTerminal } from "../client/terminal.ts";
+import { findTerminal } from "../client/terminal.ts";
 import { creationCandidate, DiscoveryError, type Surroundings } from "../domain/discovery.ts";
 import { editEnvironment } from "../domain/environment.ts";
 import { SystemError } from "../os/errors.ts";
@@ -28,7 +28,14 @@ import {
   type Words,
 } from "./options.ts";
 import type { Output } from "./output.ts";
-import { discoveryRequest, findDaemon, noDaemon, ownVariables, surroundings } from "./place.ts";
+import {
+  discoveryRequest,
+  findDaemon,
+  noDaemon,
+  surroundings,
+  type Variables,
+  variablesOf,
+} from "./place.ts";
 
 /**
  * Runs a job as `words` (what stands behind `run` or `pfc`) ask for. The process ends here.
@@ -53,8 +60,9 @@ export async function run(
     const edits = readEnvironmentEdits(reading);
     const env = ownEnvironment(sys);
     if (!options.wait) setSignalMask(sys, blockedSignals); // we act on signals as any program
-    const around = surroundings(sys, ownVariables, (message) => output.complain(message));
-    const daemon = reach(sys, output, { reading, around });
+    const variables = variablesOf(env);
+    const around = surroundings(sys, variables, (message) => output.complain(message));
+    const daemon = reach(sys, output, { reading, around, variables });
     const caller = {
       argv,
       env: edits ? editEnvironment(env, edits) : env,
@@ -63,36 +71,36 @@ export async function run(
       blockedSignals,
     };
     if (!options.wait) endAs(sys, startJob(sys, daemon, caller, options));
-    const terminal = await openTerminal(sys, output, { reading, closed: open.closed });
+    // Whatever is awaited on the way brings Bun's event loop and its threads to life, which costs more
+    // than all that is left to do: so only who needs a module more waits for it.
+    const relay = needsRelay(sys, output, { reading, closed: open.closed })
+      ? await import("../client/relay.ts")
+      : undefined;
+    const terminal = relay ? relay.openRelay(sys) : findTerminal(sys, open.closed);
     endAs(sys, runJob(sys, daemon, caller, options, terminal));
   } catch (error) {
     exitNow(sys, complain(output, error));
   }
 }
 
-/** The terminal the job is to have: one of its own, or the caller's, if any. */
-async function openTerminal(
+/** Whether the job is to have a terminal of its own, and not the caller's, if any. */
+function needsRelay(
   sys: Sys,
   output: Output,
   { reading, closed }: { reading: Reading; closed: ReadonlySet<number> },
-): Promise<ClientTerminal | undefined> {
+): boolean {
   const asked = reading.flags.get("tty") ?? 0;
-  const hasInput = !closed.has(0) && isTerminal(sys, standard.input);
-  if (asked === 1 && !hasInput) {
-    output.complain("stdin is no terminal: the command gets none of its own (-tt gives it one)");
-  }
-  if (asked > 1 || (asked === 1 && hasInput)) {
-    const { openRelay } = await import("../client/relay.ts");
-    return openRelay(sys);
-  }
-  return findTerminal(sys, closed);
+  if (asked !== 1) return asked > 1;
+  if (!closed.has(0) && isTerminal(sys, standard.input)) return true;
+  output.complain("stdin is no terminal: the command gets none of its own (-tt gives it one)");
+  return false;
 }
 
 /** The daemon to use: one that is there, or, with `--create`, a new one. */
 function reach(
   sys: Sys,
   output: Output,
-  { reading, around }: { reading: Reading; around: Surroundings },
+  { reading, around, variables }: { reading: Reading; around: Surroundings; variables: Variables },
 ): Daemon {
   const named = (name: string): string | undefined => {
     const value = lastValue(reading, name);
@@ -104,7 +112,7 @@ function reach(
       mode: named("mode"),
       project: named("project"),
     },
-    ownVariables,
+    variables,
   );
   const creates = reading.flags.has("create");
   const { daemon, tried } = findDaemon(sys, { request, around }, (message, isStale) => {

@@ -30,6 +30,8 @@ export interface PassedDescriptor {
 /** What the caller asked for about the job. */
 export interface JobOptions {
   readonly wait: boolean;
+  /** The command is a script, to be run out of a warm image. */
+  readonly warm: boolean;
   /** "null": /dev/null; "default": what we have, but not the terminal for a job nobody waits for. */
   readonly stdin: "default" | "keep" | "null";
   /** Descriptors to pass besides 0, 1 and 2. */
@@ -75,25 +77,32 @@ export function capture(
 ): Captured {
   const directory = owned.use(openDirectory(sys, options.directory));
   const fds: RawFd[] = [directory.raw];
-  const attach = (fd: RawFd): number => fds.push(fd) - 1;
-  const { controlling, guarded } = terminals;
-  // By their numbers in the job: what is named takes the place of what is passed anyway.
-  const sources = new Map<number, RawFd>();
-  if (controlling !== undefined) {
-    for (const number of [0, 1, 2]) sources.set(number, controlling);
-  } else {
-    for (const number of [0, 1, 2])
-      if (!caller.closed.has(number)) sources.set(number, number as RawFd);
-    if (replacesInput(sys, options)) sources.set(0, owned.use(openNull(sys)).raw);
-  }
-  for (const { own, number } of options.descriptors) sources.set(number, own as RawFd);
   const descriptors: DescriptorMapping[] = [];
-  for (const [number, fd] of sources) descriptors.push({ number, index: attach(fd) });
+  const indices = new Map<number, number>();
+  /** What comes later takes the place of what was to have the same number in the job. */
+  const pass = (number: number, fd: RawFd): void => {
+    const taken = indices.get(number);
+    if (taken !== undefined) {
+      fds[taken] = fd;
+      return;
+    }
+    const index = fds.push(fd) - 1;
+    indices.set(number, index);
+    descriptors.push({ number, index });
+  };
+  const { controlling, guarded } = terminals;
+  const hasNoInput = controlling === undefined && replacesInput(sys, options);
+  for (const number of [0, 1, 2]) {
+    if (controlling !== undefined) pass(number, controlling);
+    else if (!caller.closed.has(number)) pass(number, number as RawFd);
+  }
+  if (hasNoInput) pass(0, owned.use(openNull(sys)).raw);
+  for (const { own, number } of options.descriptors) pass(number, own as RawFd);
   requireRoom(descriptors, fds.length - 1);
   // What the job is to have comes first.
   const terminalGuard = guarded &&
     fds.length <= jobFdsMax && {
-      index: attach(guarded.terminal),
+      index: fds.push(guarded.terminal) - 1,
       settings: guarded.settings,
       expected: guarded.expected,
     };
@@ -103,6 +112,7 @@ export function capture(
     wait: options.wait,
     attributes: captureAttributes(sys, caller.blockedSignals),
     policy: options.policy,
+    warm: options.warm,
     controllingTerminal: controlling !== undefined,
     terminalGuard: terminalGuard || undefined,
     directoryIndex: 0,

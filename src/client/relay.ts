@@ -209,7 +209,7 @@ class Pump {
 
   #read(): void {
     const { fd } = this.#source;
-    const size = retry(() => this.#sys.read(fd, this.#buffer, chunkSize));
+    const size = retry(this.#sys.read, fd, this.#buffer, chunkSize);
     if (size === -errno.EAGAIN) return;
     if (size > 0) {
       this.#rest = copyOf(this.#buffer.subarray(0, size));
@@ -225,7 +225,7 @@ class Pump {
   #write(): void {
     const rest = this.#rest;
     if (!rest) return;
-    const size = retry(() => this.#sys.write(this.#sink.fd, rest, rest.length));
+    const size = retry(this.#sys.write, this.#sink.fd, rest, rest.length);
     if (size === -errno.EAGAIN) return;
     if (size < 0) {
       this.#isBroken = true;

@@ -219,7 +219,7 @@ class Attendance {
   #isForUs(terminal: ClientTerminal, signal: number): boolean {
     if (signal === signalNumbers.SIGWINCH) terminal.resize();
     else if (signal === signalNumbers.SIGCONT) terminal.resume();
-    else if (stopSignals.has(signal)) this.#stopOurselves(signal);
+    else if (isStop(signal)) this.#stopOurselves(signal);
     else return false;
     return true;
   }
@@ -264,11 +264,10 @@ class Attendance {
   }
 }
 
-const stopSignals: ReadonlySet<number> = new Set([
-  signalNumbers.SIGTSTP,
-  signalNumbers.SIGTTIN,
-  signalNumbers.SIGTTOU,
-]);
+function isStop(signal: number): boolean {
+  const { SIGTSTP, SIGTTIN, SIGTTOU } = signalNumbers;
+  return signal === SIGTSTP || signal === SIGTTIN || signal === SIGTTOU;
+}
 
 function endingOf({ waitStatus, timedOut }: Exited): Ending {
   const status = parseWaitStatus(waitStatus);

@@ -6,7 +6,7 @@
 
 import * as errno from "../../ffi/errno.ts";
 import type { Sys } from "../../ffi/sys.ts";
-import { connectionsMax, listenBacklog } from "../base/limits.ts";
+import { connectionsMax, imageTimeoutMs, listenBacklog, sparesDefault } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
 import { version } from "../base/version.ts";
 import { SystemError } from "../os/errors.ts";
@@ -29,6 +29,8 @@ import { Image } from "./images.ts";
 import { Jobs } from "./jobs.ts";
 import type { Log } from "./log.ts";
 import { Loop } from "./loop.ts";
+import { baseImageProcess } from "./processes.ts";
+import { type ScriptReport, Scripts } from "./scripts.ts";
 import { Starters } from "./starters.ts";
 
 export interface DaemonSettings {
@@ -52,6 +54,8 @@ export interface StatusReport {
   /** Jobs that ended otherwise, or could not be started. */
   readonly failed: number;
   readonly image: { state: string; pid: number; spares: number; served: number };
+  /** Scripts that are run out of warm images. */
+  readonly images: readonly ScriptReport[];
 }
 
 const watchedSignals: readonly SignalName[] = ["SIGTERM", "SIGINT", "SIGHUP", "SIGCHLD"];
@@ -72,6 +76,7 @@ export class Daemon implements Disposable {
   readonly #children: Children;
   readonly #starters: Starters;
   readonly #image: Image;
+  readonly #scripts: Scripts;
   readonly #jobs: Jobs;
   readonly #connections = new Set<Connection>();
   /** Which job a waiting client's connection is about. */
@@ -101,10 +106,17 @@ export class Daemon implements Disposable {
     this.#children = new Children(this.#loop);
     this.#starters = new Starters(this.#loop, this.#children);
     const parts = { children: this.#children, starters: this.#starters };
-    this.#image = new Image(this.#loop, parts, "base");
+    this.#image = new Image(this.#loop, parts, {
+      name: "base",
+      build: baseImageProcess,
+      readyTimeoutMs: imageTimeoutMs,
+      spares: sparesDefault,
+    });
+    this.#scripts = new Scripts(this.#loop, parts);
     this.#jobs = new Jobs(this.#loop, {
       ...parts,
       image: this.#image,
+      scripts: this.#scripts,
       jobsMax: settings.jobsMax,
     });
     const { poller } = this.#loop;
@@ -150,6 +162,7 @@ export class Daemon implements Disposable {
     this.#accept(listenBacklog); // who has connected already gets an answer
     this.#stopListening();
     this.#image.close();
+    this.#scripts.close();
     this.#jobs.terminate();
     this.#loop.timers.after(this.#settings.graceMs, () => this.kill("the grace time is over"));
   }
@@ -176,6 +189,7 @@ export class Daemon implements Disposable {
       state: this.#state,
       ...this.#jobs.counts,
       image: this.#image.status,
+      images: this.#scripts.report(),
     };
   }
 
@@ -185,6 +199,7 @@ export class Daemon implements Disposable {
     using _children = this.#children;
     using _starters = this.#starters;
     using _image = this.#image;
+    using _scripts = this.#scripts;
     this.#stopListening();
     for (const connection of [...this.#connections]) connection.close();
   }

@@ -12,27 +12,21 @@ import {
   imageBackoffMsMax,
   imageTimeoutMs,
   refillDelayMs,
-  sparesDefault,
   sparesDyingMax,
 } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
-import { fromLatin1, stringList } from "../base/strings.ts";
-import { imageName, imageSocketNumber } from "../domain/builtins.ts";
+import type { Orders, Prepared } from "../domain/warmth.ts";
 import type { ChildExit } from "../os/children.ts";
 import { reasonOf, SystemError } from "../os/errors.ts";
-import { type Fd, standard } from "../os/fd.ts";
-import { openNull } from "../os/files.ts";
-import { oneThreadEnvironment } from "../os/one-thread.ts";
-import { ownEnvironment, ownExecutable } from "../os/process.ts";
+import type { Fd } from "../os/fd.ts";
 import { signalNumbers, trySignal } from "../os/signals.ts";
-import { socketPair } from "../os/socket.ts";
-import { trySpawn } from "../os/spawn.ts";
 import type { Timer } from "../os/timers.ts";
 import type { Message } from "../protocol/messages.ts";
 import { ProtocolError } from "../protocol/wire.ts";
 import { sendMessage } from "../transport/channel.ts";
 import type { Children } from "./children.ts";
 import type { Loop } from "./loop.ts";
+import { type ProcessBuild, sendOrders, spawnProcess } from "./processes.ts";
 import { lost, type Start, type Starter, type Starters } from "./starters.ts";
 
 /** A job for a spare. */
@@ -43,8 +37,24 @@ export interface WarmStart extends Start {
 
 type ImageState = "starting" | "ready" | "down";
 
+/** What an image is, and what its keeper wants to know of it. */
+export interface ImageRecipe {
+  readonly name: string;
+  readonly build: ProcessBuild;
+  /** What it is told first. */
+  readonly orders?: Orders;
+  readonly readyTimeoutMs: number;
+  readonly spares: number;
+  /** What a script's image has found out. @returns whether it is to be used. */
+  readonly onPrepared?: (prepared: Prepared) => boolean;
+  /** It is gone, and not started again. An image without this is, after a delay. */
+  readonly onGone?: (reason: string) => void;
+}
+
 export class Image implements Disposable {
   readonly name: string;
+  readonly #recipe: ImageRecipe;
+  #lastWord = "it died";
   readonly #loop: Loop;
   readonly #children: Children;
   readonly #starters: Starters;
@@ -63,11 +73,16 @@ export class Image implements Disposable {
   readonly #idle: Starter[] = [];
   readonly #queue: WarmStart[] = [];
 
-  constructor(loop: Loop, parts: { children: Children; starters: Starters }, name: string) {
+  constructor(loop: Loop, parts: { children: Children; starters: Starters }, recipe: ImageRecipe) {
     this.#loop = loop;
     this.#children = parts.children;
     this.#starters = parts.starters;
-    this.name = name;
+    this.name = recipe.name;
+    this.#recipe = recipe;
+  }
+
+  get isReady(): boolean {
+    return this.#state === "ready";
   }
 
   get status(): { state: ImageState; pid: number; spares: number; served: number } {
@@ -80,7 +95,8 @@ export class Image implements Disposable {
       this.#spawn();
     } catch (error) {
       this.#loop.log.error(`cannot start the image ${this.name}: ${reasonOf(error)}`);
-      this.#scheduleRestart();
+      if (this.#recipe.onGone) this.#recipe.onGone(reasonOf(error));
+      else this.#scheduleRestart();
     }
   }
 
@@ -109,32 +125,18 @@ export class Image implements Disposable {
   #spawn(): void {
     const { sys } = this.#loop;
     using owned = new Scope();
-    const pair = socketPair(sys);
-    owned.use(pair.ours);
-    owned.use(pair.theirs);
-    const nothing = owned.use(openNull(sys));
-    const pid = trySpawn(sys, {
-      path: ownExecutable,
-      argv: stringList(fromLatin1(`${imageName}\0${this.name}\0`)),
-      env: oneThreadEnvironment(ownEnvironment(sys)),
-      descriptors: new Map([
-        [0, nothing.raw],
-        [1, nothing.raw],
-        [2, standard.error],
-        [imageSocketNumber, pair.theirs.raw],
-      ]),
-    });
-    if (pid < 0) throw new SystemError("posix_spawn", -pid, ownExecutable);
+    const { build, orders, readyTimeoutMs } = this.#recipe;
+    const { pid, socket } = spawnProcess(sys, build);
+    owned.use(socket);
     owned.defer(() => trySignal(sys, pid, signalNumbers.SIGKILL));
     this.#children.watch(pid, { onExit: (exit) => this.#exited(pid, exit) });
-    this.#loop.poller.add(pair.ours.raw, () => this.#receive());
-    owned.defer(() => this.#loop.poller.remove(pair.ours.raw));
-    this.#expectAnswer("did not become ready");
+    if (orders) sendOrders(sys, socket.raw, orders);
+    this.#loop.poller.add(socket.raw, () => this.#receive());
+    owned.defer(() => this.#loop.poller.remove(socket.raw));
+    this.#expectAnswer("did not become ready", readyTimeoutMs);
     owned.move();
-    pair.theirs[Symbol.dispose]();
-    nothing[Symbol.dispose]();
     this.#pid = pid;
-    this.#socket = pair.ours;
+    this.#socket = socket;
     this.#state = "starting";
   }
 
@@ -159,6 +161,15 @@ export class Image implements Disposable {
         this.#state = "ready";
         this.#loop.log.info(`the image ${this.name} is ready (pid ${this.#pid})`);
         break;
+      case "prepared": {
+        this.#answered();
+        // The daemon and its image are the same binary.
+        const isUsed = this.#recipe.onPrepared?.(JSON.parse(message.json) as Prepared) ?? false;
+        if (!isUsed || !this.#socket) return;
+        this.#state = "ready";
+        this.#loop.log.info(`the image ${this.name} is ready (pid ${this.#pid})`);
+        break;
+      }
       case "spare": {
         const [socket] = fds;
         if (!socket) return this.#giveUp("sent a spare without its socket");
@@ -183,7 +194,7 @@ export class Image implements Disposable {
         this.#diedUnused = 0;
         this.#backoffMs = imageBackoffMs;
       },
-      onUsedUp: () => this.#requestForks(this.#queue.length + sparesDefault),
+      onUsedUp: () => this.#requestForks(this.#queue.length + this.#recipe.spares),
       onDiedIdle: () => this.#diedIdle(pid),
     });
     if (spare) this.#idle.push(spare);
@@ -208,11 +219,11 @@ export class Image implements Disposable {
       if (spare.handOver(start)) this.#queue.shift();
     }
     this.#requestForks(this.#queue.length);
-    if (this.#idle.length >= sparesDefault) return;
+    if (this.#idle.length >= this.#recipe.spares) return;
     // The job just handed over needs the processor more than its successor does.
     this.#refill ??= this.#loop.timers.after(refillDelayMs, () => {
       this.#refill = undefined;
-      this.#requestForks(this.#queue.length + sparesDefault);
+      this.#requestForks(this.#queue.length + this.#recipe.spares);
     });
   }
 
@@ -240,10 +251,10 @@ export class Image implements Disposable {
     }
   }
 
-  #expectAnswer(failure: string): void {
-    this.#deadline = this.#loop.timers.after(imageTimeoutMs, () => {
+  #expectAnswer(failure: string, timeoutMs = imageTimeoutMs): void {
+    this.#deadline = this.#loop.timers.after(timeoutMs, () => {
       this.#deadline = undefined;
-      this.#giveUp(`${failure} within ${imageTimeoutMs} ms`);
+      this.#giveUp(`${failure} within ${timeoutMs} ms`);
     });
   }
 
@@ -256,6 +267,7 @@ export class Image implements Disposable {
   /** The image is of no use any more: end it. Its exit brings the next one. */
   #giveUp(reason: string): void {
     if (!this.#isStopping) this.#loop.log.error(`the image ${this.name} ${reason}: ending it`);
+    this.#lastWord = reason;
     this.#retire();
   }
 
@@ -288,7 +300,9 @@ export class Image implements Disposable {
     this.#pid = 0;
     this.#diedUnused = 0;
     this.#retire();
-    if (!this.#isStopping) this.#scheduleRestart();
+    if (this.#isStopping) return;
+    if (this.#recipe.onGone) this.#recipe.onGone(this.#lastWord);
+    else this.#scheduleRestart();
   }
 
   #scheduleRestart(): void {

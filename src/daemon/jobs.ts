@@ -31,6 +31,7 @@ import type { ChildEvents, Children } from "./children.ts";
 import type { Connection } from "./connection.ts";
 import type { Image } from "./images.ts";
 import type { Loop } from "./loop.ts";
+import type { Scripts } from "./scripts.ts";
 import { lost, type Start, type Starters } from "./starters.ts";
 import { GuardedTerminal } from "./terminal.ts";
 
@@ -65,6 +66,7 @@ interface JobsParts {
   readonly children: Children;
   readonly starters: Starters;
   readonly image: Image;
+  readonly scripts: Scripts;
   readonly jobsMax: number;
 }
 
@@ -73,6 +75,7 @@ export class Jobs {
   readonly #children: Children;
   readonly #starters: Starters;
   readonly #image: Image;
+  readonly #scripts: Scripts;
   readonly #jobsMax: number;
   readonly #ownLimits: Memory;
   readonly #ownNice: number;
@@ -91,6 +94,7 @@ export class Jobs {
     this.#children = parts.children;
     this.#starters = parts.starters;
     this.#image = parts.image;
+    this.#scripts = parts.scripts;
     this.#jobsMax = parts.jobsMax;
     this.#ownLimits = resourceLimits(loop.sys);
     this.#ownNice = niceValue(loop.sys);
@@ -124,6 +128,10 @@ export class Jobs {
       terminal,
     };
     this.#jobs.set(id, job);
+    if (request.warm) {
+      this.#scripts.run(this.#startOf(job, context), directory);
+      return id;
+    }
     const passing = isBuiltin(latin1(name)) ? undefined : this.#passingLimits(request);
     if (passing) this.#startProgram(job, context, passing);
     else this.#startInStarter(job, context);
@@ -203,7 +211,13 @@ export class Jobs {
 
   /** In a spare of the image, or else in a fresh process of our own binary. */
   #startInStarter(job: Job, context: Context): void {
-    const start: Start = {
+    const start = this.#startOf(job, context);
+    this.#image.run({ ...start, onUnavailable: () => this.#startCold(job, start) });
+  }
+
+  /** A start by which `context` is given up when it has been decided. */
+  #startOf(job: Job, context: Context): Start {
+    return {
       id: job.id,
       request: context.request,
       fds: context.fds.map((fd) => fd.raw),
@@ -217,7 +231,6 @@ export class Jobs {
       },
       ...this.#childEvents(job),
     };
-    this.#image.run({ ...start, onUnavailable: () => this.#startCold(job, start) });
   }
 
   #startCold(job: Job, start: Start): void {

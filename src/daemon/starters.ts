@@ -5,23 +5,18 @@
  */
 import { starterTimeoutMs } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
-import { fromLatin1, stringList } from "../base/strings.ts";
-import { starterName, starterSocketNumber } from "../domain/builtins.ts";
+import type { Orders } from "../domain/warmth.ts";
 import { commandName, errorRefused, type Refused } from "../execution/program.ts";
 import { SystemError } from "../os/errors.ts";
-import { type Fd, type RawFd, standard } from "../os/fd.ts";
-import { openNull } from "../os/files.ts";
-import { oneThreadEnvironment } from "../os/one-thread.ts";
-import { ownEnvironment, ownExecutable } from "../os/process.ts";
+import type { Fd, RawFd } from "../os/fd.ts";
 import { signalNumbers, trySignal } from "../os/signals.ts";
-import { socketPair } from "../os/socket.ts";
-import { trySpawn } from "../os/spawn.ts";
 import type { Timer } from "../os/timers.ts";
 import type { RunRequest } from "../protocol/messages.ts";
 import { ProtocolError } from "../protocol/wire.ts";
 import { sendMessage } from "../transport/channel.ts";
 import type { ChildEvents, Children } from "./children.ts";
 import type { Loop } from "./loop.ts";
+import { type ProcessBuild, sendOrders, spawnProcess, starterProcess } from "./processes.ts";
 
 /** A job to be started, and who wants to know how that goes. */
 export interface Start extends ChildEvents {
@@ -32,6 +27,10 @@ export interface Start extends ChildEvents {
   readonly onStarted: (pid: number) => void;
   /** It cannot be started; code "lost": the starter died before it could. */
   readonly onRefused: (refused: Refused) => void;
+  /** It must not run in that process, but can in another: nothing has been done. */
+  readonly onUnfit?: (reason: string) => void;
+  /** What it has loaded, at its end; see domain/warmth.ts. */
+  readonly onRecorded?: (json: string) => void;
 }
 
 /** What becomes of a starter, for who keeps it. */
@@ -72,29 +71,15 @@ export class Starters implements Disposable {
     return starter;
   }
 
-  /** Starts a fresh process for one job. @throws SystemError */
-  spawn(): Starter | undefined {
+  /** Starts a fresh process for one job, to be told first what it is. @throws SystemError */
+  spawn(build: ProcessBuild = starterProcess, orders?: Orders): Starter | undefined {
     const { sys } = this.#loop;
-    const pair = socketPair(sys);
-    using ours = pair.ours;
-    using theirs = pair.theirs;
-    using nothing = openNull(sys);
-    const pid = trySpawn(sys, {
-      path: ownExecutable,
-      argv: stringList(fromLatin1(`${starterName}\0`)),
-      env: oneThreadEnvironment(ownEnvironment(sys)),
-      descriptors: new Map([
-        [0, nothing.raw],
-        [1, nothing.raw],
-        [2, standard.error],
-        [starterSocketNumber, theirs.raw],
-      ]),
-      joinsGroup: true, // who leads a group cannot begin a session
-    });
-    if (pid < 0) throw new SystemError("posix_spawn", -pid, ownExecutable);
+    const { pid, socket } = spawnProcess(sys, build);
     using owned = new Scope();
+    owned.use(socket);
     owned.defer(() => trySignal(sys, pid, signalNumbers.SIGKILL));
-    const starter = this.adopt(pid, ours.move(), {});
+    if (orders) sendOrders(sys, socket.raw, orders);
+    const starter = this.adopt(pid, socket.move(), {});
     owned.move();
     return starter;
   }
@@ -224,6 +209,8 @@ export class Starter {
       if (message.type === "started") this.#started();
       if (message.type === "executing") this.#state = "executing";
       if (message.type === "refused") this.#refused(message);
+      if (message.type === "unfit") this.#unfit(message.reason);
+      if (message.type === "recorded") this.#start?.onRecorded?.(message.json);
     }
   }
 
@@ -256,7 +243,7 @@ export class Starter {
 
   #started(): void {
     this.#settle("started");
-    this.hangUp();
+    if (!this.#start?.onRecorded) this.hangUp();
     this.#events.onUsed?.();
     this.#start?.onStarted(this.pid);
   }
@@ -266,6 +253,13 @@ export class Starter {
     this.#start = undefined;
     this.#settle("over");
     start?.onRefused(refused);
+  }
+
+  #unfit(reason: string): void {
+    const start = this.#start;
+    this.#start = undefined;
+    this.#settle("over");
+    start?.onUnfit?.(reason);
   }
 
   #lose(reason: string): void {

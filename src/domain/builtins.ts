@@ -6,6 +6,9 @@ export const imageName = "pfd-image";
 /** The name by which the binary is called to be a starter of one job. */
 export const starterName = "pfd-starter";
 
+/** The name by which the binary is called to run, or to be an image of, a script of the user's. */
+export const scriptName = "pfd-script";
+
 /** The descriptor at which a starter finds the socket to its daemon. */
 export const starterSocketNumber = 3;
 

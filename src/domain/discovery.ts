@@ -128,7 +128,11 @@ function candidatesOf(mode: Mode, request: DiscoveryRequest, around: Surrounding
 }
 
 function localCandidates(directory: string): Candidate[] {
-  return localNames.map((name) => ({ mode: "local", socketPath: join(directory, name) }));
+  const candidates: Candidate[] = [];
+  for (const name of localNames) {
+    candidates.push({ mode: "local", socketPath: join(directory, name) });
+  }
+  return candidates;
 }
 
 /** The name of the nearest ancestor that is a project's root. The root directory is none. */

@@ -6,6 +6,7 @@ import {
   type StringList,
   stringList,
   strings,
+  utf8,
 } from "../base/strings.ts";
 
 /** What is to be changed; texts are latin1, one byte a character. */
@@ -46,6 +47,17 @@ export function editEnvironment(env: StringList, edits: EnvironmentEdits): Strin
 export function nameOf(entry: string): string {
   const equals = entry.indexOf("=");
   return equals < 0 ? entry : entry.slice(0, equals);
+}
+
+/** As text, as the runtime reads it: the first of a name counts, and what has no `=` is no variable. */
+export function environmentMap(env: StringList): Map<string, string> {
+  const variables = new Map<string, string>();
+  for (const entry of strings(env).map(utf8)) {
+    const name = nameOf(entry);
+    if (name === "" || name === entry || variables.has(name)) continue;
+    variables.set(name, entry.slice(name.length + 1));
+  }
+  return variables;
 }
 
 function callersEntry(env: StringList, name: string): string | undefined {

@@ -43,6 +43,7 @@ function rehearse(sys: Sys, receiver: MessageReceiver, daemon: Fd): Fd {
       blockedSignals: noSignals,
     },
     policy: { timeoutMs: 0, killAfterMs: 0, killGroup: false, onDisconnect: "hangup" },
+    warm: false,
     controllingTerminal: false,
     terminalGuard: undefined,
     directoryIndex: 0,

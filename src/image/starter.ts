@@ -77,7 +77,7 @@ function refusalFor(error: unknown, request: RunRequest): Refused {
 }
 
 /** A job is a process group of its own; with a terminal of its own, a session. */
-function leaveGroup(sys: Sys, { controllingTerminal }: RunRequest): void {
+export function leaveGroup(sys: Sys, { controllingTerminal }: RunRequest): void {
   if (controllingTerminal) check(sys.setsid(), "setsid");
   else check(sys.setpgid(0, 0), "setpgid");
 }

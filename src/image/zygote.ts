@@ -19,26 +19,44 @@ import type { Message } from "../protocol/messages.ts";
 import { MessageReceiver, sendMessage } from "../transport/channel.ts";
 import { runSpare } from "./spare.ts";
 
-/** Runs the image on the socket that the daemon left at `socketNumber`. @returns its exit status. */
-export function runImage(sys: Sys, socketNumber: number): number {
-  using daemon = new Fd(sys, socketNumber);
-  const receiver = new MessageReceiver(sys);
+/** Runs the image of the built-in commands, on the socket that the daemon left at `socketNumber`. */
+export function runImage(sys: Sys, socketNumber: number): never {
+  const daemon = new Fd(sys, socketNumber);
   setProcessName(sys, imageName);
+  sendMessage(sys, daemon.raw, { id: 0, message: { type: "ready" } });
+  const spare = serveForks(sys, new MessageReceiver(sys), daemon);
+  try {
+    runSpare(sys, spare);
+  } catch (error) {
+    // The daemon reaps us, and standard error is its log.
+    writeText(sys, standard.error, `a spare cannot get ready: ${reasonOf(error)}\n`);
+    exitNow(sys, 1);
+  }
+}
+
+/**
+ * Forks a spare whenever the daemon asks for one. Returns in the spares, once in each, with the socket
+ * from which its job comes; in the image, never. Consumes `daemon`.
+ */
+export function serveForks(sys: Sys, receiver: MessageReceiver, daemon: Fd): Fd {
   const tell = (message: Message, fds: readonly Fd[] = []): void => {
     const raw = fds.map((fd) => fd.raw);
     sendMessage(sys, daemon.raw, { id: 0, message }, raw);
   };
-  tell({ type: "ready" });
   for (;;) {
     const received = receiver.receive(daemon.raw);
-    if (received === "gone") return 0;
+    if (received === "gone") exitNow(sys, 0);
     if (received === "again") continue;
     using request = received;
-    if (request.message.type !== "fork") return 1;
+    if (request.message.type !== "fork") exitNow(sys, 1);
     try {
-      const spare = forkSpare(sys, daemon);
-      using socket = spare.socket;
-      tell({ type: "spare", pid: spare.pid }, [socket]);
+      const fork = forkSpare(sys);
+      if (fork.isSpare) {
+        daemon[Symbol.dispose]();
+        return fork.socket;
+      }
+      using socket = fork.socket;
+      tell({ type: "spare", pid: fork.pid }, [socket]);
     } catch (error) {
       const errno = error instanceof SystemError ? error.errno : 0;
       tell({ type: "failed", errno, reason: `cannot fork: ${reasonOf(error)}` });
@@ -48,9 +66,12 @@ export function runImage(sys: Sys, socketNumber: number): number {
 
 /**
  * Forks twice; the process in the middle leaves, so that the spare becomes the daemon's child.
- * The daemon hears of the spare when that has happened. @returns its pid and the daemon's socket.
+ * The daemon hears of the spare when that has happened. @returns in both: the spare with its end of
+ * a socket, the image with the daemon's end and the spare's pid.
  */
-function forkSpare(sys: Sys, daemon: Fd): { pid: number; socket: Fd } {
+function forkSpare(
+  sys: Sys,
+): { isSpare: true; socket: Fd } | { isSpare: false; socket: Fd; pid: number } {
   const threads = threadCount(sys);
   if (threads !== 1) throw new Error(`the image has ${threads} threads, and only one survives`);
   using owned = new Scope();
@@ -70,27 +91,17 @@ function forkSpare(sys: Sys, daemon: Fd): { pid: number; socket: Fd } {
       sys.write(writeEnd.raw, pid, pid.length);
       exitNow(sys, 0);
     }
-    try {
-      daemon[Symbol.dispose]();
-      pair.ours[Symbol.dispose]();
-      pipe.readEnd[Symbol.dispose]();
-      pipe.writeEnd[Symbol.dispose]();
-      runSpare(sys, theirs);
-    } catch (error) {
-      // Never back into the image's own code. The daemon reaps us, and standard error is its log.
-      writeText(sys, standard.error, `a spare cannot get ready: ${reasonOf(error)}\n`);
-    }
-    exitNow(sys, 1);
+    pair.ours[Symbol.dispose]();
+    pipe.readEnd[Symbol.dispose]();
+    pipe.writeEnd[Symbol.dispose]();
+    return { isSpare: true, socket: theirs.move() };
   }
   writeEnd[Symbol.dispose]();
   tryReap(sys, middle, { wait: true });
   const word = allocate(4);
-  const size = check(
-    retry(() => sys.read(pipe.readEnd.raw, word, word.length)),
-    "read",
-  );
+  const size = check(retry(sys.read, pipe.readEnd.raw, word, word.length), "read");
   const pid = word.view.getInt32(0, true);
   if (size !== word.length) throw new Error("the process in the middle died");
   check(pid, "fork");
-  return { pid, socket: pair.ours.move() };
+  return { isSpare: false, pid, socket: pair.ours.move() };
 }

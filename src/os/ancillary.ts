@@ -50,7 +50,7 @@ export function send(
     msghdr.point(header, "msg_control", control);
     msghdr.set(header, "msg_controllen", control.length);
   }
-  const result = retry(() => sys.sendmsg(socket, header, flags | MSG_NOSIGNAL));
+  const result = retry(sys.sendmsg, socket, header, flags | MSG_NOSIGNAL);
   if (result === -errno.EAGAIN) return "again";
   if (result === -errno.EPIPE || result === -errno.ECONNRESET || result === -errno.ENOTCONN) {
     return "gone";
@@ -110,7 +110,7 @@ export class Receiver {
   }
 
   #receive(socket: RawFd, flags: number): number {
-    return retry(() => this.#sys.recvmsg(socket, this.#header, flags | MSG_CMSG_CLOEXEC));
+    return retry(this.#sys.recvmsg, socket, this.#header, flags | MSG_CMSG_CLOEXEC);
   }
 
   #receivedFds(): Fd[] {

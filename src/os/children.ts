@@ -39,7 +39,7 @@ export function tryOpenPidFd(sys: Sys, pid: number): Fd | undefined {
 /** Whether `pid` is a child of ours, running or not yet reaped: then its number cannot be reused. */
 export function isOurChild(sys: Sys, pid: number): boolean {
   const options = WEXITED | WNOHANG | WNOWAIT;
-  const result = retry(() => sys.waitid(P_PID, pid, allocate(siginfo.size), options));
+  const result = retry(sys.waitid, P_PID, pid, allocate(siginfo.size), options);
   if (result === -errno.ECHILD) return false;
   check(result, "waitid");
   return true;
@@ -48,7 +48,7 @@ export function isOurChild(sys: Sys, pid: number): boolean {
 /** The signal that has ended a child, which is left to be reaped; undefined: it ended by itself. */
 export function killerOf(sys: Sys, pid: number): number | undefined {
   const info = allocate(siginfo.size);
-  const result = retry(() => sys.waitid(P_PID, pid, info, WEXITED | WNOHANG | WNOWAIT));
+  const result = retry(sys.waitid, P_PID, pid, info, WEXITED | WNOHANG | WNOWAIT);
   if (result === -errno.ECHILD) return undefined;
   check(result, "waitid");
   const isKilled =
@@ -60,7 +60,7 @@ export function killerOf(sys: Sys, pid: number): number | undefined {
 export function tryReap(sys: Sys, pid: number, options: { wait: boolean }): ChildExit | undefined {
   const status = allocate(4);
   const usage = allocate(rusage.size);
-  const result = retry(() => sys.wait4(pid, status, options.wait ? 0 : WNOHANG, usage));
+  const result = retry(sys.wait4, pid, status, options.wait ? 0 : WNOHANG, usage);
   if (result === 0 || result === -errno.ECHILD) return undefined;
   check(result, "wait4");
   const microseconds = (field: "utime" | "stime") =>
@@ -83,7 +83,7 @@ export interface ChildStop {
 /** The next child that was stopped or continued since this was last asked; undefined: none. */
 export function nextStop(sys: Sys): ChildStop | undefined {
   const info = allocate(siginfo.size);
-  const result = retry(() => sys.waitid(P_ALL, 0, info, WSTOPPED | WCONTINUED | WNOHANG));
+  const result = retry(sys.waitid, P_ALL, 0, info, WSTOPPED | WCONTINUED | WNOHANG);
   if (result === -errno.ECHILD) return undefined;
   check(result, "waitid");
   const pid = siginfo.get(info, "si_pid");
@@ -95,7 +95,7 @@ export function nextStop(sys: Sys): ChildStop | undefined {
 /** The pid of some child that has ended and waits to be reaped, which it is left to. */
 export function anyEndedChild(sys: Sys): number | undefined {
   const info = allocate(siginfo.size);
-  const result = retry(() => sys.waitid(P_ALL, 0, info, WEXITED | WNOHANG | WNOWAIT));
+  const result = retry(sys.waitid, P_ALL, 0, info, WEXITED | WNOHANG | WNOWAIT);
   if (result === -errno.ECHILD) return undefined;
   check(result, "waitid");
   const pid = siginfo.get(info, "si_pid");

@@ -32,10 +32,13 @@ export function check(result: number, syscall: string, path?: string): number {
   return result;
 }
 
-/** Calls until the answer is not "interrupted by a signal". */
-export function retry(call: () => number): number {
+/** Calls with `values` until the answer is not "interrupted by a signal". */
+export function retry<Values extends readonly unknown[]>(
+  call: (...values: Values) => number,
+  ...values: Values
+): number {
   for (;;) {
-    const result = call();
+    const result = call(...values);
     if (result !== -errno.EINTR) return result;
   }
 }

@@ -22,7 +22,7 @@ import {
   X_OK,
 } from "../../ffi/linux/constants.ts";
 import { allocate, copyOf, cString, type Memory } from "../../ffi/memory.ts";
-import { statx } from "../../ffi/structs.ts";
+import { linuxDirent64, statx } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { fromUtf8, utf8, writeUtf8 } from "../base/strings.ts";
 import { check, retry } from "./errors.ts";
@@ -86,24 +86,31 @@ export function statusOfFd(sys: Sys, fd: RawFd): FileStatus {
   return result as FileStatus;
 }
 
-const kinds: ReadonlyMap<number, FileStatus["kind"]> = new Map([
-  [S_IFREG, "file"],
-  [S_IFDIR, "directory"],
-  [S_IFCHR, "character"],
-  [S_IFSOCK, "socket"],
-]);
+function kindOf(type: number): FileStatus["kind"] {
+  switch (type) {
+    case S_IFREG:
+      return "file";
+    case S_IFDIR:
+      return "directory";
+    case S_IFCHR:
+      return "character";
+    case S_IFSOCK:
+      return "socket";
+    default:
+      return "other";
+  }
+}
 
 function readStatus(sys: Sys, at: number, path: Path, flags: number): FileStatus | number {
   const buffer = allocate(statx.size);
   const result = sys.statx(at, cPath(path), flags, STATX_BASIC_STATS, buffer);
   if (result < 0) return result;
   const mode = statx.get(buffer, "stx_mode");
-  const type = mode & S_IFMT;
   const device = `${statx.get(buffer, "stx_dev_major")}:${statx.get(buffer, "stx_dev_minor")}`;
   return {
     uid: statx.get(buffer, "stx_uid"),
     permissions: mode & 0o7777,
-    kind: kinds.get(type) ?? "other",
+    kind: kindOf(mode & S_IFMT),
     identity: `${device}:${statx.get(buffer, "stx_ino")}`,
   };
 }
@@ -124,10 +131,7 @@ export function readToEnd(sys: Sys, fd: RawFd): Uint8Array<ArrayBuffer> {
   let whole = new Uint8Array(new ArrayBuffer(0));
   for (;;) {
     const room = chunk;
-    const count = check(
-      retry(() => sys.read(fd, room, room.length)),
-      "read",
-    );
+    const count = check(retry(sys.read, fd, room, room.length), "read");
     if (count === 0) return whole;
     const longer = new Uint8Array(new ArrayBuffer(whole.length + count));
     longer.set(whole);
@@ -149,10 +153,7 @@ export function writeAll(sys: Sys, fd: RawFd, bytes: Uint8Array): void {
   let written = 0;
   while (written < memory.length) {
     const rest = memory.from(written);
-    written += check(
-      retry(() => sys.write(fd, rest, rest.length)),
-      "write",
-    );
+    written += check(retry(sys.write, fd, rest, rest.length), "write");
   }
 }
 
@@ -190,21 +191,53 @@ export function makePrivateDirectory(sys: Sys, path: string): void {
   if (result !== -errno.EEXIST) check(result, "mkdir", path);
 }
 
-const target: Memory = allocate(4096);
-
 /** What a descriptor of ours leads to, as /proc tells it; undefined when it is not open. */
 export function descriptorTarget(sys: Sys, number: number): string | undefined {
   const name = cPath(`/proc/self/fd/${number}`);
+  target ??= allocate(4096);
   const size = sys.readlinkat(AT_FDCWD, name, target, target.length);
   return size < 0 ? undefined : utf8(target.subarray(0, size));
+}
+let target: Memory | undefined;
+
+/** The descriptors of this process, in order. See proc(5). */
+export function descriptorNumbers(sys: Sys): number[] {
+  return numbersIn(sys, "/proc/self/fd");
+}
+
+/** The names in a directory of /proc that are numbers; without the descriptor that was used to list them. */
+export function numbersIn(sys: Sys, path: string): number[] {
+  const numbers: number[] = [];
+  using directory = open(sys, path, O_DIRECTORY);
+  const entries = allocate(4096);
+  const [sizeOffset, nameOffset] = [
+    linuxDirent64.offset("d_reclen"),
+    linuxDirent64.offset("d_name"),
+  ];
+  for (;;) {
+    const size = check(sys.getdents64(directory.raw, entries, entries.length), "getdents64");
+    if (size === 0) break;
+    for (let at = 0; at < size; at += entries.view.getUint16(at + sizeOffset, true)) {
+      const number = numberAt(entries, at + nameOffset);
+      if (number >= 0 && number !== directory.raw) numbers.push(number);
+    }
+  }
+  return numbers;
+}
+
+/** The number that stands at `at` in digits, ended by a NUL; -1 when it is none ("." and ".."). */
+function numberAt(bytes: Uint8Array, at: number): number {
+  let number = -1;
+  for (let index = at; ; index++) {
+    const digit = (bytes[index] ?? 0) - 48;
+    if (digit < 0 || digit > 9) return number;
+    number = Math.max(number, 0) * 10 + digit;
+  }
 }
 
 /** Puts `replacement` where `number` is; the replacement stays open under its own number too. */
 export function replaceFd(sys: Sys, replacement: RawFd, number: number, flags = 0): void {
-  check(
-    retry(() => sys.dup3(replacement, number, flags)),
-    "dup3",
-  );
+  check(retry(sys.dup3, replacement, number, flags), "dup3");
 }
 
 /** /dev/null, for reading and writing. */

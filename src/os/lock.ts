@@ -98,7 +98,7 @@ function readHolder(sys: Sys, path: string): number | "somebody" | "nobody" {
 
 /** Takes the lock without waiting; false when somebody holds it. See flock(2). */
 export function tryLock(sys: Sys, fd: RawFd): boolean {
-  const result = retry(() => sys.flock(fd, LOCK_EX | LOCK_NB));
+  const result = retry(sys.flock, fd, LOCK_EX | LOCK_NB);
   if (result === -errno.EAGAIN) return false;
   check(result, "flock");
   return true;

@@ -45,10 +45,7 @@ export function readSealed(sys: Sys, fd: RawFd, size: number): Uint8Array<ArrayB
   let filled = 0;
   while (filled < size) {
     const rest = memory.from(filled);
-    const count = check(
-      retry(() => sys.pread(fd, rest, rest.length, filled)),
-      "pread",
-    );
+    const count = check(retry(sys.pread, fd, rest, rest.length, filled), "pread");
     if (count === 0) return undefined;
     filled += count;
   }

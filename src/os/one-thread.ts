@@ -34,6 +34,29 @@ export function oneThreadEnvironment(env: StringList): StringList {
   return stringList(fromLatin1([...kept, ...settings].map((s) => `${s}\0`).join("")));
 }
 
+/**
+ * For a one-thread process that runs scripts of the user's: his environment, at full speed. In a compiled binary Bun
+ * would replace `process.env.NODE_ENV` in what it loads by a constant; defined as itself, it is left as it is.
+ */
+export function scriptEnvironment(env: StringList): StringList {
+  const kept = strings(env)
+    .map(latin1)
+    .filter((entry) => !overridden.has(entry.slice(0, entry.indexOf("="))));
+  const own = [...oneThreadSettings, `BUN_OPTIONS=${keepEnvironment}`];
+  return stringList(fromLatin1([...kept, ...own].map((s) => `${s}\0`).join("")));
+}
+
+const keepEnvironment: string = ["NODE_ENV", "BUN_ENV"]
+  .map((name) => `--define=process.env.${name}=process.env.${name}`)
+  .join(" ");
+
+/** `BUN_BE_BUN` would make the process a plain Bun, which knows nothing of us. */
+const overridden: ReadonlySet<string> = new Set([
+  ...oneThreadSettings.map((setting) => setting.slice(0, setting.indexOf("="))),
+  "BUN_OPTIONS",
+  "BUN_BE_BUN",
+]);
+
 /** Whether `env` is what `oneThreadEnvironment` makes: the runtime has read it at start. */
 export function isOneThreadEnvironment(env: StringList): boolean {
   const entries = new Set(strings(env).map(latin1));

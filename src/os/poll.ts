@@ -24,11 +24,12 @@ export function waitFor<Wanted extends Interest>(
     pollfd.set(list, "fd", interest.fd, index * size);
     pollfd.set(list, "events", interest.for === "reading" ? POLLIN : POLLOUT, index * size);
   }
-  check(
-    retry(() => sys.poll(list, interests.length, timeoutMs)),
-    "poll",
-  );
-  return interests.filter((_, index) => pollfd.get(list, "revents", index * size) !== 0);
+  check(retry(sys.poll, list, interests.length, timeoutMs), "poll");
+  const ready: Wanted[] = [];
+  for (const [index, interest] of interests.entries()) {
+    if (pollfd.get(list, "revents", index * size) !== 0) ready.push(interest);
+  }
+  return ready;
 }
 
 /** Waits until one of `fds` is readable or hung up. @returns those, none when time ran out. */

@@ -59,3 +59,14 @@ export function isInForeground(sys: Sys): boolean {
   const standing = standingOf(sys, sys.getpid());
   return !standing || standing.foreground < 0 || standing.foreground === standing.group;
 }
+
+/** Memory of a process in KiB, shared pages counted by their share; undefined when that cannot be told. */
+export function proportionalKiB(sys: Sys, pid: number): number | undefined {
+  try {
+    const rollup = latin1(readFile(sys, `/proc/${pid}/smaps_rollup`));
+    return Number(/^Pss:\s+(\d+) kB$/m.exec(rollup)?.[1]);
+  } catch (error) {
+    if (error instanceof SystemError) return undefined;
+    throw error;
+  }
+}

@@ -66,6 +66,14 @@ export function disableCoreDump(sys: Sys): void {
   check(sys.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl");
 }
 
+/**
+ * From here on what runs often is compiled, as it is in any process of Bun's. The build puts that off for good: a
+ * client's few milliseconds are better spent than on the JIT compiler's threads.
+ */
+export function compileWhatIsHot(): void {
+  Bun.unsafe.setJITPolicy(1);
+}
+
 /** Ends the process at once: none of the runtime's own endings, which would touch the terminal. */
 export function exitNow(sys: Sys, code: number): never {
   sys._exit(code);

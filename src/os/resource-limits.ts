@@ -148,7 +148,7 @@ export function passingDifferences(own: Memory, wanted: Memory): number[] | unde
     const ours = limitAt(own, resource);
     const theirs = limitAt(wanted, resource);
     if (ours.soft === theirs.soft && ours.hard === theirs.hard) continue;
-    if (ours.hard !== theirs.hard || binding.has(resource)) return undefined;
+    if (ours.hard !== theirs.hard || isBinding(resource)) return undefined;
     if (resource === RLIMIT_STACK && theirs.soft < smallestStack) return undefined;
     differing.push(resource);
   }
@@ -156,7 +156,9 @@ export function passingDifferences(own: Memory, wanted: Memory): number[] | unde
 }
 
 /** Limits that act on what a process does while it starts another. */
-const binding: ReadonlySet<number> = new Set([RLIMIT_CPU, RLIMIT_DATA, RLIMIT_AS, RLIMIT_NPROC]);
+function isBinding(resource: number): boolean {
+  return [RLIMIT_CPU, RLIMIT_DATA, RLIMIT_AS, RLIMIT_NPROC].includes(resource);
+}
 const smallestStack = 1024n * 1024n;
 
 /** Calls `use` while the soft limit of a resource is as high as the hard one. */

@@ -80,7 +80,7 @@ export function unblockSignals(sys: Sys, signals: readonly (SignalName | number)
 
 /** Gives one signal its default action, and lets it come. */
 export function resetSignal(sys: Sys, number: number): void {
-  if (fixed.has(number)) return; // it always has it
+  if (isFixed(number)) return; // it always has it
   setAction(sys, number, SIG_DFL);
   unblockSignals(sys, [number]);
 }
@@ -89,12 +89,14 @@ export function resetSignal(sys: Sys, number: number): void {
 export function ignoreSignals(sys: Sys, mask: Uint8Array): void {
   if (mask.every((byte) => byte === 0)) return; // as nearly always
   for (let number = 1; number <= signalMax; number++) {
-    if (isInMask(mask, number) && !fixed.has(number)) setAction(sys, number, SIG_IGN);
+    if (isInMask(mask, number) && !isFixed(number)) setAction(sys, number, SIG_IGN);
   }
 }
 
 /** The kernel keeps these two as they are. */
-const fixed: ReadonlySet<number> = new Set([signalNumbers.SIGKILL, signalNumbers.SIGSTOP]);
+function isFixed(number: number): boolean {
+  return number === signalNumbers.SIGKILL || number === signalNumbers.SIGSTOP;
+}
 
 function setInMask(mask: Uint8Array, number: number, isIn: boolean): void {
   const bit = 1 << ((number - 1) & 7);
@@ -166,7 +168,7 @@ export interface Pending {
 /** The next pending signal, or undefined when none is. */
 export function readSignal(sys: Sys, fd: RawFd): Pending | undefined {
   const info = allocate(signalfdSiginfo.size);
-  const result = retry(() => sys.read(fd, info, info.length));
+  const result = retry(sys.read, fd, info, info.length);
   if (result === -errno.EAGAIN) return undefined;
   check(result, "read");
   return {

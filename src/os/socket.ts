@@ -31,16 +31,25 @@ export interface PeerCredentials {
 /** Why nobody could be reached at a path. */
 export type Unreachable = "missing" | "refused" | "denied" | "not-a-daemon" | "busy";
 
-const unreachableByErrno: ReadonlyMap<number, Unreachable> = new Map([
-  [errno.ENOENT, "missing"],
-  [errno.ENOTDIR, "missing"],
-  [errno.ECONNREFUSED, "refused"],
-  [errno.EACCES, "denied"],
-  [errno.EPERM, "denied"],
-  [errno.EPROTOTYPE, "not-a-daemon"],
-  [errno.ELOOP, "not-a-daemon"],
-  [errno.EAGAIN, "busy"],
-]);
+function unreachable(number: number): Unreachable | undefined {
+  switch (number) {
+    case errno.ENOENT:
+    case errno.ENOTDIR:
+      return "missing";
+    case errno.ECONNREFUSED:
+      return "refused";
+    case errno.EACCES:
+    case errno.EPERM:
+      return "denied";
+    case errno.EPROTOTYPE:
+    case errno.ELOOP:
+      return "not-a-daemon";
+    case errno.EAGAIN:
+      return "busy";
+    default:
+      return undefined;
+  }
+}
 
 /**
  * Calls `use` with the socket address of `path`. A path over the 107 bytes of sun_path is reached
@@ -106,22 +115,20 @@ export function openConnector(sys: Sys, timeoutMs: number): Fd {
 export function tryConnect(sys: Sys, socket: RawFd, path: string): "connected" | Unreachable {
   let result: number;
   try {
-    result = withAddress(sys, path, (address, size) =>
-      retry(() => sys.connect(socket, address, size)),
-    );
+    result = withAddress(sys, path, (address, size) => retry(sys.connect, socket, address, size));
   } catch (error) {
     if (!(error instanceof SystemError)) throw error; // the directory of a long path
     result = -error.errno;
   }
   if (result >= 0) return "connected";
-  const why = unreachableByErrno.get(-result);
+  const why = unreachable(-result);
   if (!why) throw new SystemError("connect", -result, path);
   return why;
 }
 
 /** The next connection, non-blocking; "again" when none waits or it has gone already. */
 export function tryAccept(sys: Sys, listener: RawFd): Fd | "again" {
-  const result = retry(() => sys.accept4(listener, null, null, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  const result = retry(sys.accept4, listener, null, null, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (result === -errno.EAGAIN) return "again";
   return own(sys, result, "accept");
 }

@@ -58,7 +58,7 @@ export function terminalSettings(sys: Sys, fd: RawFd): Memory | undefined {
  */
 export function trySetTerminal(sys: Sys, fd: RawFd, settings: Uint8Array): boolean {
   const memory = copyOf(settings);
-  return retry(() => sys.ioctl(fd, TCSETS, memory)) === 0;
+  return retry(sys.ioctl, fd, TCSETS, memory) === 0;
 }
 
 /** `settings` without any processing of what goes in and out, as cfmakeraw(3) makes them. */

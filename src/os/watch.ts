@@ -29,7 +29,7 @@ export function openNameWatch(sys: Sys, path: string): Fd {
 export function drainNameWatch(sys: Sys, fd: RawFd): void {
   const events = allocate(4096);
   for (;;) {
-    const result = retry(() => sys.read(fd, events, events.length));
+    const result = retry(sys.read, fd, events, events.length);
     if (result === -errno.EAGAIN) return;
     check(result, "read");
   }

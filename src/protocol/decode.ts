@@ -18,20 +18,17 @@ import {
 import { countStrings, type StringList } from "../base/strings.ts";
 import {
   type DescriptorMapping,
-  type Disconnection,
   disconnections,
   flagBodyInMemfd,
   type Header,
   headerSize,
   type JobPolicy,
   type Message,
-  type MessageType,
   magic,
   messageTypes,
   type ProcessAttributes,
   prologueSize,
   protocolMajor,
-  type RefusalCode,
   refusalCodes,
   runFlags,
   type TerminalGuard,
@@ -48,15 +45,14 @@ export class IncompatibleError extends ProtocolError {
   }
 }
 
-const typeByNumber = new Map<number, MessageType>(
-  Object.entries(messageTypes).map(([name, number]) => [number, name as MessageType]),
-);
-const disconnectionByNumber = new Map<number, Disconnection>(
-  Object.entries(disconnections).map(([name, number]) => [number, name as Disconnection]),
-);
-const refusalByNumber = new Map<number, RefusalCode>(
-  Object.entries(refusalCodes).map(([name, number]) => [number, name as RefusalCode]),
-);
+/** The name that has this number; a client asks a few times only, which a map would not be worth. */
+function nameOf<Name extends string>(
+  numbers: Readonly<Record<Name, number>>,
+  number: number,
+): Name | undefined {
+  for (const name in numbers) if (numbers[name] === number) return name;
+  return undefined;
+}
 
 /**
  * Decodes the header of a datagram that arrived with `fdCount` descriptors.
@@ -106,7 +102,7 @@ export function passedFdCount(header: Header): number {
  * major version can send more. The message refers to the memory of `body`; it is not copied.
  */
 export function decodeBody(header: Header, body: Uint8Array): Message {
-  const type = typeByNumber.get(header.typeNumber);
+  const type = nameOf(messageTypes, header.typeNumber);
   if (!type) throw new ProtocolError(`unknown message type ${header.typeNumber}`);
   const reader = new Reader(body);
   switch (type) {
@@ -131,13 +127,18 @@ export function decodeBody(header: Header, body: Uint8Array): Message {
         timedOut: reader.u32() !== 0,
       };
     case "refused": {
-      const code = refusalByNumber.get(reader.u32()) ?? "failed"; // a newer peer's code
+      const code = nameOf(refusalCodes, reader.u32()) ?? "failed"; // a newer peer's code
       return { type, code, errno: reader.u32(), reason: reader.text() };
     }
     case "failed":
       return { type, errno: reader.u32(), reason: reader.text() };
+    case "unfit":
+      return { type, reason: reader.text() };
     case "pong":
     case "report":
+    case "orders":
+    case "prepared":
+    case "recorded":
       return { type, json: reader.text() };
     case "ping":
     case "status":
@@ -172,6 +173,7 @@ function decodeRun(reader: Reader, fdCount: number): Message {
     wait: (flags & runFlags.wait) !== 0,
     attributes,
     policy,
+    warm: (flags & runFlags.warm) !== 0,
     controllingTerminal,
     terminalGuard,
     directoryIndex,
@@ -202,7 +204,7 @@ function decodePolicy(reader: Reader, killGroup: boolean): JobPolicy {
   if (Math.max(timeoutMs, killAfterMs) > timeoutMsMax) {
     throw new ProtocolError("a time limit is too long");
   }
-  const onDisconnect = disconnectionByNumber.get(reader.u32());
+  const onDisconnect = nameOf(disconnections, reader.u32());
   if (!onDisconnect) throw new ProtocolError("unknown way to treat a job without its client");
   return { timeoutMs, killAfterMs, killGroup, onDisconnect };
 }

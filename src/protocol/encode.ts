@@ -47,8 +47,13 @@ export function encodeBody(message: Message): Uint8Array<ArrayBuffer> {
         .finish();
     case "failed":
       return new Writer().u32(message.errno).text(message.reason).finish();
+    case "unfit":
+      return new Writer().text(message.reason).finish();
     case "pong":
     case "report":
+    case "orders":
+    case "prepared":
+    case "recorded":
       return new Writer().text(message.json).finish();
     case "ping":
     case "status":
@@ -70,7 +75,8 @@ function encodeRun(message: RunRequest): Uint8Array<ArrayBuffer> {
       (message.wait ? runFlags.wait : 0) |
         (message.controllingTerminal ? runFlags.controllingTerminal : 0) |
         (terminalGuard ? runFlags.terminalGuard : 0) |
-        (policy.killGroup ? runFlags.killGroup : 0),
+        (policy.killGroup ? runFlags.killGroup : 0) |
+        (message.warm ? runFlags.warm : 0),
     )
     .u32(attributes.umask, attributes.nice - niceMin)
     .bytes(attributes.ignoredSignals)

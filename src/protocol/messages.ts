@@ -41,6 +41,10 @@ export const messageTypes = {
   started: 131,
   failed: 132,
   executing: 133,
+  orders: 134,
+  prepared: 135,
+  recorded: 136,
+  unfit: 137,
 } as const;
 
 export type MessageType = keyof typeof messageTypes;
@@ -95,6 +99,8 @@ export interface RunRequest {
   readonly wait: boolean;
   readonly attributes: ProcessAttributes;
   readonly policy: JobPolicy;
+  /** The command is a script: a file, or the name of a tool in the nearest node_modules/.bin. */
+  readonly warm: boolean;
   /** The job leads a session of its own, controlled by the terminal it has as descriptor 0. */
   readonly controllingTerminal: boolean;
   readonly terminalGuard: TerminalGuard | undefined;
@@ -113,6 +119,7 @@ export const runFlags = {
   killGroup: 2,
   controllingTerminal: 4,
   terminalGuard: 8,
+  warm: 16,
 } as const;
 
 /** A signal for the job. */
@@ -186,6 +193,14 @@ export type Message =
   | { readonly type: "started" }
   /** Spare to daemon: the context is in place, and it becomes a program, or says why it cannot. */
   | { readonly type: "executing" }
+  /** Daemon to script process: JSON, Orders of domain/warmth.ts. */
+  | { readonly type: "orders"; readonly json: string }
+  /** Script image to daemon: ready; JSON, Prepared of domain/warmth.ts. */
+  | { readonly type: "prepared"; readonly json: string }
+  /** Fresh script process to daemon, at its end: JSON, the modules that were loaded. */
+  | { readonly type: "recorded"; readonly json: string }
+  /** Spare to daemon: the job it was given must not run in it; nothing has been done. */
+  | { readonly type: "unfit"; readonly reason: string }
   /** Image to daemon: it could not be done. */
   | { readonly type: "failed"; readonly errno: number; readonly reason: string };
 

@@ -30,7 +30,7 @@ const memoryGoal = 60e6;
 
 await interruptible(async (interrupted) => {
   const rounds = roundsWanted(roundsDefault);
-  const empty = compile("tests/bench/empty.ts", "empty");
+  const empty = await compile("tests/bench/empty.ts", "empty");
   await using box = new Sandbox();
   await box.serveWarm();
   const { env, work: cwd } = box;

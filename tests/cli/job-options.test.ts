@@ -10,6 +10,7 @@ import { policy } from "../helpers/requests.ts";
 const open = { closed: new Set([1]), inherited: [3, 7, 65_535] };
 const plain: JobOptions = {
   wait: false,
+  warm: false,
   stdin: "default",
   descriptors: [],
   directory: undefined,

@@ -225,6 +225,15 @@ describe("a waiting client", () => {
     process.kill(Number(client.stdout), "SIGKILL");
     expect((await client.ended).stderr).toBe("");
   });
+
+  test("is not compiled by the JIT while it lives, however much it passes", async () => {
+    await using box = new Sandbox();
+    await box.serve();
+    const script = 'for n in {10..40}; do eval "exec $n</dev/null"; done; exec pfc -w true';
+    // What is compiled is told on stderr.
+    const run = await box.bash(script, { env: { BUN_JSC_reportCompileTimes: "1" } });
+    expect(run).toEqual(ended());
+  });
 });
 
 describe("a client that does not wait", () => {

@@ -126,6 +126,7 @@ test.each<[string, Partial<JobOptions>, readonly SysName[]]>([
     ];
     const job: JobOptions = {
       wait: false,
+      warm: false,
       stdin: "default",
       descriptors,
       policy,
@@ -151,7 +152,14 @@ test("the context of a client whose job gets a terminal", () => {
       controlling: slave.raw,
       guarded: { terminal: slave.raw, settings, expected: rawSettings(settings) },
     };
-    const job = { wait: true, stdin: "default", descriptors: [], policy, directory: "/" } as const;
+    const job = {
+      wait: true,
+      warm: false,
+      stdin: "default",
+      descriptors: [],
+      policy,
+      directory: "/",
+    } as const;
     const { fds, request } = capture(sys, caller, job, { owned, terminals });
     must(fds.length === 5 && request.terminalGuard?.index === 4, "three times and once more");
   };

@@ -90,6 +90,7 @@ const run: fc.Arbitrary<{ message: RunRequest; fdCount: number }> = fc
       wait: fc.boolean(),
       attributes,
       policy,
+      warm: fc.boolean(),
       controllingTerminal: fc.boolean(),
       terminalGuard: fc.option(terminalGuard(index), { nil: undefined }),
       directoryIndex: index,
@@ -143,6 +144,10 @@ const bodies: Bodies = {
   spare: fc.record({ type: fc.constant("spare"), pid }),
   started: fc.constant({ type: "started" }),
   executing: fc.constant({ type: "executing" }),
+  orders: fc.record({ type: fc.constant("orders"), json: text }),
+  prepared: fc.record({ type: fc.constant("prepared"), json: text }),
+  recorded: fc.record({ type: fc.constant("recorded"), json: text }),
+  unfit: fc.record({ type: fc.constant("unfit"), reason: text }),
   failed: fc.record({ type: fc.constant("failed"), errno: u32, reason: text }),
 };
 

@@ -49,6 +49,7 @@ export const runRequest: RunRequest = {
   wait: true,
   attributes,
   policy,
+  warm: false,
   controllingTerminal: false,
   terminalGuard: undefined,
   directoryIndex: 0,

@@ -14,48 +14,46 @@ const root = join(import.meta.dir, "../..");
 /** The scripts and the project to be linted and formatted. */
 export const fixtures: string = join(root, "tests/fixtures/warm");
 
-/**
- * What `prefork status --json` says of each image under `images`, as far as it is used here: one
- * entry for each image that there is or has been.
- */
-interface ImageStatus {
-  /** How many jobs were forked out of it. A job that ran cold, for whatever reason, does not count. */
+/** What `prefork status --json` says of each script under `images`, as far as it is used here. */
+interface ScriptStatus {
+  readonly script: string;
+  /** How many jobs were forked out of an image of it, and how many were not. Neither ever shrinks. */
   readonly warm: number;
-  /** Something with "starting", "building" or "preparing" in it while it cannot serve yet. */
-  readonly state: string;
-  /** Children that wait for a job. */
-  readonly spares: number;
+  readonly cold: number;
+  /** Why the last one that ran cold did. */
+  readonly reason?: string;
+  /** Its images, one for each kind of circumstances. */
+  readonly variants: readonly { readonly state: string; readonly spares: number }[];
 }
 
-const unsettled = /start|build|prepar|load|wait/;
-
-async function imagesOf(box: Sandbox): Promise<readonly ImageStatus[]> {
-  const { images } = (await box.status()) as Status & { images?: readonly ImageStatus[] };
-  if (images === undefined) throw new Error("the status has no `images`: see ImageStatus");
+async function scriptsOf(box: Sandbox): Promise<readonly ScriptStatus[]> {
+  const { images } = (await box.status()) as Status & { images?: readonly ScriptStatus[] };
+  if (images === undefined) throw new Error("the status has no `images`: see ScriptStatus");
   return images;
 }
 
-/**
- * How many jobs have been served warm since the daemon started. It must never shrink, also when an
- * image is dropped: tests take differences.
- */
+/** How many jobs have been served warm since the daemon started. */
 export async function warmRuns(box: Sandbox): Promise<number> {
-  const images = await imagesOf(box);
-  return images.reduce((total, { warm }) => total + warm, 0);
+  const scripts = await scriptsOf(box);
+  return scripts.reduce((total, { warm }) => total + warm, 0);
 }
 
-/** Waits until no image is on its way, no job runs, and each image that can serve has a spare. */
+/** Why the last cold runs were cold, a line for each script. */
+export async function whyCold(box: Sandbox): Promise<string> {
+  const scripts = await scriptsOf(box);
+  return scripts.map(({ script, reason }) => `${script}: ${reason}\n`).join("");
+}
+
+/** Waits until no image is being made, no job runs, and each image has a spare. */
 export async function untilSettled(box: Sandbox): Promise<void> {
   await until(
     "the images are ready",
     async () => {
-      const images = await imagesOf(box);
+      const scripts = await scriptsOf(box);
       const { running } = await box.status();
+      const variants = scripts.flatMap((script) => script.variants);
       return (
-        running === 0 &&
-        images.every(({ state, spares }) =>
-          state === "ready" ? spares > 0 : !unsettled.test(state),
-        )
+        running === 0 && variants.every(({ state, spares }) => state === "ready" && spares > 0)
       );
     },
     60_000,
@@ -101,17 +99,17 @@ const attemptsMax = 8;
 export async function runUntilWarm(
   box: Sandbox,
   run: () => Promise<Ended>,
-): Promise<{ runs: Ended[]; isWarm: boolean }> {
+): Promise<{ runs: Ended[]; isWarm: boolean; reason: string }> {
   const runs: Ended[] = [];
   let before = await warmRuns(box);
   for (let attempt = 0; attempt < attemptsMax; attempt++) {
     runs.push(await run());
     const after = await warmRuns(box);
-    if (after > before) return { runs, isWarm: true };
+    if (after > before) return { runs, isWarm: true, reason: "" };
     before = after;
     await untilSettled(box);
   }
-  return { runs, isWarm: false };
+  return { runs, isWarm: false, reason: await whyCold(box) };
 }
 
 /** Adds our binary under the name `bun`, and the packages above every directory of the sandbox. */

@@ -373,9 +373,19 @@ test("the types of messages, what a request asks for and the header keep their n
     started: 131,
     failed: 132,
     executing: 133,
+    orders: 134,
+    prepared: 135,
+    recorded: 136,
+    unfit: 137,
   });
   expect(protocolMajor).toBe(2);
   expect(disconnections).toEqual({ hangup: 0, continue: 1, term: 2, kill: 3 });
-  expect(runFlags).toEqual({ wait: 1, killGroup: 2, controllingTerminal: 4, terminalGuard: 8 });
+  expect(runFlags).toEqual({
+    wait: 1,
+    killGroup: 2,
+    controllingTerminal: 4,
+    terminalGuard: 8,
+    warm: 16,
+  });
   expect(headerSize).toBe(24);
 });

@@ -37,6 +37,8 @@ export interface Comparison {
   /** All runs through prefork, until one was warm. */
   readonly ours: readonly Observation[];
   readonly isWarm: boolean;
+  /** Why none was. */
+  readonly reason: string;
 }
 
 /** Makes the directories in which cases run: see `places`. */
@@ -63,9 +65,9 @@ export async function compare(box: Sandbox, scripts: string, one: Case): Promise
     });
   };
   const direct = await run(startDirect);
-  if (isAgainstItself) return { direct, ours: [await run(startDirect)], isWarm: true };
-  const { runs, isWarm } = await runUntilWarm(box, async () => await run(startWarm));
-  return { direct, ours: runs as Observation[], isWarm };
+  if (isAgainstItself) return { direct, ours: [await run(startDirect)], isWarm: true, reason: "" };
+  const { runs, ...warmth } = await runUntilWarm(box, async () => await run(startWarm));
+  return { direct, ours: runs as Observation[], ...warmth };
 }
 
 async function observe(

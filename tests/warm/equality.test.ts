@@ -62,7 +62,9 @@ describe.each([...tools])("$name", (tool) => {
 
   test(`${count} runs are warm`, () => {
     const cold = results.filter(({ comparison }) => !comparison.isWarm);
-    const told = cold.slice(0, shownMax).map(({ one }) => describeCase(one));
+    const told = cold
+      .slice(0, shownMax)
+      .map(({ one, comparison: { reason } }) => `${describeCase(one)}${reason}`);
     expect(told).toEqual([]);
     expect(results.length - cold.length).toBe(count);
   });

@@ -1,0 +1,448 @@
+/**
+ * The user's scripts: which image a job of one may use, and what happens when it may use none. The
+ * first run of a script is cold and tells which modules it has loaded; behind it an image is made that loads them
+ * ahead. A job whose circumstances differ from those that the modules have seen gets another image after
+ * its second miss, and runs cold until then. Warm or cold, the result is the same.
+ */
+import fs from "node:fs";
+import path from "node:path";
+import {
+  imageFailuresMax,
+  imageIdleMs,
+  prepareRoundsMax,
+  prepareTimeoutMs,
+  scriptImagesMax,
+  sparesDefault,
+} from "../base/limits.ts";
+import { dropStrings, firstString, type StringList, strings, utf8 } from "../base/strings.ts";
+import { environmentMap } from "../domain/environment.ts";
+import {
+  type Circumstances,
+  type Exclusion,
+  firstDifference,
+  type Orders,
+  type Prepared,
+  type StreamKind,
+} from "../domain/warmth.ts";
+import { errorRefused } from "../execution/program.ts";
+import { SystemError } from "../os/errors.ts";
+import { duplicate, type Fd, type RawFd } from "../os/fd.ts";
+import { descriptorTarget, statusOfFd } from "../os/files.ts";
+import { proportionalKiB } from "../os/proc.ts";
+import { isTerminal } from "../os/terminal.ts";
+import type { Timer } from "../os/timers.ts";
+import type { RunRequest } from "../protocol/messages.ts";
+import type { Children } from "./children.ts";
+import { Image } from "./images.ts";
+import type { Loop } from "./loop.ts";
+import { scriptProcess } from "./processes.ts";
+import { lost, type Start, type Starters } from "./starters.ts";
+
+/** A script, for `status` and `why`. */
+export interface ScriptReport {
+  readonly script: string;
+  /** Jobs that ran out of an image, and those that did not. */
+  readonly warm: number;
+  readonly cold: number;
+  /** Why the last job that ran cold did. */
+  readonly reason: string | undefined;
+  readonly quarantined: string | undefined;
+  readonly variants: readonly VariantReport[];
+}
+
+export interface VariantReport {
+  readonly state: string;
+  readonly pid: number;
+  readonly spares: number;
+  readonly served: number;
+  /** Proportional memory of the image; undefined when it is not there. */
+  readonly memoryKiB: number | undefined;
+  readonly modules: number;
+  readonly inputs: number;
+  readonly excluded: readonly Exclusion[];
+  readonly notes: readonly Exclusion[];
+  readonly guard: Prepared["guard"] | undefined;
+}
+
+/** One image of a script, made for the circumstances of one job. */
+interface Variant {
+  readonly image: Image;
+  prepared: Prepared | undefined;
+  usedMs: number;
+  excluded: readonly Exclusion[];
+}
+
+interface Script {
+  readonly path: string;
+  variants: Variant[];
+  /** The modules to be loaded ahead; undefined until a run has told. */
+  modules: readonly string[] | undefined;
+  excluded: readonly Exclusion[];
+  warm: number;
+  cold: number;
+  reason: string | undefined;
+  /** Jobs that found an image, but none for them, since one was made last. */
+  misses: number;
+  /** Images that failed in a row; see `imageFailuresMax`. */
+  failures: number;
+  quarantined: string | undefined;
+  /** One is being made. */
+  isBuilding: boolean;
+}
+
+/** What an image is made from: a job's own context, kept until the image has started. */
+interface Model {
+  readonly env: StringList;
+  readonly directory: Fd;
+  readonly circumstances: Circumstances;
+}
+
+interface ScriptsParts {
+  readonly children: Children;
+  readonly starters: Starters;
+}
+
+export class Scripts implements Disposable {
+  readonly #loop: Loop;
+  readonly #parts: ScriptsParts;
+  readonly #scripts = new Map<string, Script>();
+  #sweep: Timer | undefined;
+  #isClosed = false;
+
+  constructor(loop: Loop, parts: ScriptsParts) {
+    this.#loop = loop;
+    this.#parts = parts;
+  }
+
+  report(): ScriptReport[] {
+    return [...this.#scripts.values()].map((script) => ({
+      script: script.path,
+      warm: script.warm,
+      cold: script.cold,
+      reason: script.reason,
+      quarantined: script.quarantined,
+      variants: script.variants.map(({ image, prepared, excluded }) => ({
+        ...image.status,
+        memoryKiB: proportionalKiB(this.#loop.sys, image.status.pid),
+        modules: prepared?.moduleCount ?? 0,
+        inputs: prepared?.inputCount ?? 0,
+        excluded,
+        notes: prepared?.notes ?? [],
+        guard: prepared?.guard,
+      })),
+    }));
+  }
+
+  /** Runs the script that a request names, warm if that makes no difference. */
+  run(start: Start, directory: RawFd): void {
+    const { sys } = this.#loop;
+    const here = descriptorTarget(sys, directory) ?? "/";
+    const name = utf8(firstString(start.request.argv));
+    const file = findScript(name, here);
+    if (file === undefined) {
+      const what = name.includes("/") ? "no such file" : "not found in any node_modules/.bin";
+      return start.onRefused({ code: "notFound", errno: 0, reason: `${name}: ${what}` });
+    }
+    const script = this.#scriptAt(file);
+    const circumstances = this.#circumstances(start, here);
+    const { variant, reason } = this.#choose(script, circumstances);
+    if (!variant) return this.#runCold(script, start, { directory, circumstances, reason });
+    variant.usedMs = this.#loop.nowMs();
+    const fallBack = (why: string): void =>
+      this.#runCold(script, start, { directory, circumstances, reason: why });
+    variant.image.run({
+      ...start,
+      onStarted: (pid) => {
+        script.warm += 1;
+        script.failures = 0;
+        start.onStarted(pid);
+      },
+      onUnavailable: () => fallBack("its image was not able to fork"),
+      onUnfit: (why) => {
+        this.#drop(script, variant);
+        script.modules = undefined; // what it loads may have changed
+        script.quarantined = undefined;
+        fallBack(why);
+      },
+    });
+  }
+
+  /** Lets all images go. Running jobs are not touched. */
+  close(): void {
+    this.#isClosed = true;
+    this.#sweep?.cancel();
+    for (const { variants } of this.#scripts.values()) {
+      for (const { image } of variants) image.close();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+    for (const { variants } of this.#scripts.values()) {
+      for (const { image } of variants) image[Symbol.dispose]();
+    }
+  }
+
+  #scriptAt(file: string): Script {
+    const known = this.#scripts.get(file);
+    if (known) return known;
+    const script: Script = {
+      path: file,
+      variants: [],
+      modules: undefined,
+      excluded: [],
+      warm: 0,
+      cold: 0,
+      reason: undefined,
+      misses: 0,
+      failures: 0,
+      quarantined: undefined,
+      isBuilding: false,
+    };
+    this.#scripts.set(file, script);
+    return script;
+  }
+
+  #circumstances({ request, fds }: Start, cwd: string): Circumstances {
+    return {
+      env: environmentMap(request.env),
+      cwd,
+      args: strings(dropStrings(request.argv, 1)).map(utf8),
+      streams: [0, 1, 2].map((number) => this.#streamKind(request, fds, number)),
+    };
+  }
+
+  #streamKind({ descriptors }: RunRequest, fds: readonly RawFd[], slot: number): StreamKind {
+    const index = descriptors.find(({ number }) => number === slot)?.index;
+    const fd = index === undefined ? undefined : fds[index];
+    if (fd === undefined) return "file"; // it is /dev/null
+    const { sys } = this.#loop;
+    if (isTerminal(sys, fd)) return "terminal";
+    const { kind } = statusOfFd(sys, fd);
+    return kind === "file" || kind === "character" || kind === "directory" ? "file" : "pipe";
+  }
+
+  /** The image a job may use, or why there is none. */
+  #choose(
+    script: Script,
+    circumstances: Circumstances,
+  ): { variant: Variant | undefined; reason: string } {
+    let reason = script.isBuilding ? "its image is being made" : "it has no image yet";
+    if (script.quarantined !== undefined) reason = `its images fail: ${script.quarantined}`;
+    let isMiss = false;
+    for (const variant of script.variants) {
+      if (!variant.prepared || !variant.image.isReady) continue;
+      const difference = firstDifference(variant.prepared.guard, circumstances);
+      if (difference === undefined) return { variant, reason: "" };
+      if (!isMiss) reason = difference;
+      isMiss = true;
+    }
+    if (isMiss) script.misses += 1;
+    return { variant: undefined, reason };
+  }
+
+  /** In a fresh process; afterwards an image is made, if there should be one. */
+  #runCold(
+    script: Script,
+    start: Start,
+    job: { directory: RawFd; circumstances: Circumstances; reason: string },
+  ): void {
+    const { sys, log } = this.#loop;
+    script.cold += 1;
+    script.reason = job.reason;
+    log.debug(`job ${start.id} (${script.path}) runs cold: ${job.reason}`);
+    const { env } = start.request;
+    const model = this.#wantsImage(script, job.circumstances)
+      ? { env, directory: duplicate(sys, job.directory), circumstances: job.circumstances }
+      : undefined;
+    if (model) script.isBuilding = true;
+    const finish = (modules: readonly string[] | undefined): void => {
+      if (!model) return;
+      if (modules) script.modules = orderOf(script, modules);
+      if (script.modules && !this.#isClosed) this.#build(script, model, 1);
+      else script.isBuilding = false;
+      model.directory[Symbol.dispose]();
+    };
+    const orders: Orders = {
+      script: script.path,
+      prefix: [],
+      args: job.circumstances.args,
+      preload: [],
+      warmup: undefined,
+      isImage: false,
+      isRecorded: model !== undefined,
+      streams: job.circumstances.streams,
+    };
+    let recorded: readonly string[] | undefined;
+    const recording = {
+      onRecorded: (json: string) => {
+        recorded = JSON.parse(json) as string[]; // from a process of the same binary
+      },
+    };
+    const cold: Start = {
+      ...start,
+      ...(model ? recording : {}),
+      onRefused: (refused) => {
+        finish(undefined);
+        start.onRefused(refused);
+      },
+      onUnfit: (why) => {
+        finish(undefined);
+        const reason = `${utf8(firstString(start.request.argv))}: cannot be started: ${why}`;
+        start.onRefused({ code: "failed", errno: 0, reason });
+      },
+      onExit: (exit) => {
+        start.onExit(exit);
+        finish(recorded);
+      },
+    };
+    try {
+      const context = { env, directory: job.directory, joinsGroup: true };
+      const starter = this.#parts.starters.spawn(scriptProcess(script.path, context), orders);
+      if (starter?.handOver(cold)) return;
+      cold.onRefused(lost(start.request, "the process that was to run it died"));
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      cold.onRefused(errorRefused(start.request, error));
+    }
+  }
+
+  /** Whether one should be made for circumstances in which none could be used. */
+  #wantsImage(script: Script, { env }: Circumstances): boolean {
+    if (script.isBuilding || this.#isClosed || script.quarantined !== undefined) return false;
+    if ([...env.keys()].some((name) => name.startsWith("BUN_"))) return false; // never fits
+    return script.variants.length === 0 || script.misses >= 2;
+  }
+
+  #build(script: Script, model: Model, round: number): void {
+    this.#makeRoom();
+    const { log } = this.#loop;
+    const { circumstances } = model;
+    const directory = duplicate(this.#loop.sys, model.directory.raw);
+    const next = { ...model, directory };
+    const excluded = script.excluded;
+    const variant: Variant = {
+      prepared: undefined,
+      usedMs: this.#loop.nowMs(),
+      excluded,
+      image: new Image(this.#loop, this.#parts, {
+        name: `${script.path} (${round})`,
+        build: scriptProcess(script.path, {
+          env: model.env,
+          directory: directory.raw,
+          joinsGroup: false,
+        }),
+        orders: {
+          script: script.path,
+          prefix: [],
+          args: circumstances.args,
+          preload: script.modules ?? [],
+          warmup: undefined,
+          isImage: true,
+          isRecorded: false,
+          streams: circumstances.streams,
+        },
+        readyTimeoutMs: prepareTimeoutMs,
+        spares: sparesDefault,
+        onPrepared: (prepared) => {
+          using _directory = directory;
+          script.isBuilding = false;
+          if (prepared.flaw !== undefined) {
+            this.#drop(script, variant);
+            this.#failed(script, prepared.flaw);
+            return false;
+          }
+          if (prepared.excluded.length > 0 && round < prepareRoundsMax) {
+            const without = new Set(prepared.excluded.map(({ module }) => module));
+            script.excluded = [...script.excluded, ...prepared.excluded];
+            script.modules = (script.modules ?? []).filter((module) => !without.has(module));
+            this.#drop(script, variant);
+            script.isBuilding = true;
+            this.#build(script, next, round + 1);
+            return false;
+          }
+          if (prepared.excluded.length > 0) {
+            this.#drop(script, variant);
+            this.#failed(script, `${prepared.excluded[0]?.module} ${prepared.excluded[0]?.reason}`);
+            return false;
+          }
+          script.misses = 0;
+          variant.prepared = prepared;
+          this.#scheduleSweep();
+          return true;
+        },
+        onGone: (reason) => {
+          directory[Symbol.dispose]();
+          script.isBuilding = false;
+          script.variants = script.variants.filter((other) => other !== variant);
+          this.#failed(script, reason);
+        },
+      }),
+    };
+    script.variants.push(variant);
+    log.debug(`making an image of ${script.path} with ${script.modules?.length} modules`);
+    variant.image.open();
+  }
+
+  #failed(script: Script, reason: string): void {
+    script.failures += 1;
+    this.#loop.log.warn(`an image of ${script.path} failed: ${reason}`);
+    if (script.failures < imageFailuresMax) return;
+    this.#loop.log.error(`${script.path} runs cold until it changes: ${reason}`);
+    script.quarantined = reason;
+  }
+
+  #drop(script: Script, variant: Variant): void {
+    script.variants = script.variants.filter((other) => other !== variant);
+    variant.image.close();
+  }
+
+  /** At the bound, the image that was used least lately is let go. */
+  #makeRoom(): void {
+    const all = [...this.#scripts.values()].flatMap((script) =>
+      script.variants.map((variant) => ({ script, variant })),
+    );
+    if (all.length < scriptImagesMax) return;
+    const oldest = all.reduce((a, b) => (a.variant.usedMs <= b.variant.usedMs ? a : b));
+    this.#drop(oldest.script, oldest.variant);
+  }
+
+  /** Lets images go that nobody has used for long. */
+  #scheduleSweep(): void {
+    this.#sweep ??= this.#loop.timers.after(imageIdleMs, () => {
+      this.#sweep = undefined;
+      const bound = this.#loop.nowMs() - imageIdleMs;
+      for (const script of this.#scripts.values()) {
+        for (const variant of script.variants) {
+          if (variant.usedMs <= bound) this.#drop(script, variant);
+        }
+      }
+      if ([...this.#scripts.values()].some(({ variants }) => variants.length > 0)) {
+        this.#scheduleSweep();
+      }
+    });
+  }
+}
+
+/** The order is worked out by the image itself, which reads the modules anyway. */
+function orderOf({ path: own }: Script, modules: readonly string[]): string[] {
+  return modules.filter((module) => module !== own);
+}
+
+/** A file, or a tool of the nearest node_modules/.bin; links are followed, as the runtime does. */
+function findScript(name: string, directory: string): string | undefined {
+  if (name.includes("/")) return realFile(path.resolve(directory, name));
+  for (let at = directory; ; at = path.dirname(at)) {
+    const found = realFile(path.join(at, "node_modules", ".bin", name));
+    if (found !== undefined || at === "/") return found;
+  }
+}
+
+function realFile(file: string): string | undefined {
+  try {
+    const real = fs.realpathSync(file);
+    return fs.statSync(real).isFile() ? real : undefined;
+  } catch {
+    return undefined;
+  }
+}

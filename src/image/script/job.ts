@@ -1,0 +1,103 @@
+/** From a warm or a fresh process to the job: the context is taken on, and the script is next. */
+import { O_CLOEXEC } from "../../../ffi/linux/constants.ts";
+import type { Sys } from "../../../ffi/sys.ts";
+import { ownDescriptorsMin } from "../../base/limits.ts";
+import { Scope } from "../../base/scope.ts";
+import { dropStrings, latin1, strings, utf8 } from "../../base/strings.ts";
+import { environmentMap } from "../../domain/environment.ts";
+import type { Orders } from "../../domain/warmth.ts";
+import { errorRefused } from "../../execution/program.ts";
+import { duplicate, type Fd, isOpen, type RawFd } from "../../os/fd.ts";
+import { openNull, replaceFd } from "../../os/files.ts";
+import { exitNow } from "../../os/process.ts";
+import { takeControllingTerminal } from "../../os/terminal.ts";
+import type { Message, RunRequest } from "../../protocol/messages.ts";
+import { type MessageReceiver, type Received, sendMessage } from "../../transport/channel.ts";
+import { enterAttributes, leaveGroup } from "../starter.ts";
+import type { Inputs } from "./inputs.ts";
+import { loadedFiles } from "./modules.ts";
+import {
+  renewArguments,
+  renewClocks,
+  renewDirectory,
+  renewEnvironment,
+  renewTerminalSize,
+  renewTitle,
+  replaceStream,
+} from "./renew.ts";
+
+/** What the process was made for. `inputs` are what a warm one was made of. */
+export interface Made {
+  readonly orders: Orders;
+  readonly inputs: Inputs | undefined;
+}
+
+/** The job cannot run in this process, but in another; nothing has been done yet. */
+class UnfitError extends Error {}
+
+/** Waits for the job and takes its context on. Consumes `daemon`. @returns the entry module. */
+export function becomeJob(
+  sys: Sys,
+  receiver: MessageReceiver,
+  daemon: Fd,
+  { orders, inputs }: Made,
+): string {
+  const received = receiver.receive(daemon.raw);
+  if (typeof received === "string") exitNow(sys, 0); // the daemon needs us no more
+  const { id, message: request } = received;
+  if (request.type !== "run") exitNow(sys, 1);
+  const say = (message: Message): void => {
+    sendMessage(sys, daemon.raw, { id, message });
+  };
+  try {
+    const changed = inputs?.changed();
+    if (changed !== undefined) throw new UnfitError(`${changed} has changed`);
+    enter(sys, request, received, orders);
+  } catch (error) {
+    if (error instanceof UnfitError) say({ type: "unfit", reason: error.message });
+    else say({ type: "refused", ...errorRefused(request, error) });
+    exitNow(sys, 1);
+  }
+  say({ type: "started" });
+  if (!orders.isRecorded) daemon[Symbol.dispose]();
+  else process.on("exit", () => say({ type: "recorded", json: JSON.stringify(loadedFiles()) }));
+  return orders.script;
+}
+
+function enter(sys: Sys, request: RunRequest, { fds }: Received, orders: Orders): void {
+  using owned = new Scope();
+  // Out of the way of all the numbers at which they are to be.
+  const moved = fds.map((fd) => owned.use(duplicate(sys, fd.raw, ownDescriptorsMin)).raw);
+  for (const fd of fds) fd[Symbol.dispose]();
+  const directory = moved[request.directoryIndex] as RawFd; // the decoder checked the index
+  if (!renewDirectory(sys, directory)) throw new UnfitError("its directory cannot be entered");
+  leaveGroup(sys, request);
+  placeDescriptors(sys, request, moved);
+  if (request.controllingTerminal) takeControllingTerminal(sys, 0 as RawFd);
+  sys.umask(request.attributes.umask);
+  enterAttributes(sys, request);
+  const args = strings(dropStrings(request.argv, 1)).map(utf8);
+  renewArguments(orders.script, [...orders.prefix, ...args]);
+  renewEnvironment(environmentMap(request.env));
+  renewClocks();
+  renewTitle(sys, latin1(request.argv.bytes.subarray(0, request.argv.bytes.indexOf(0))));
+  renewTerminalSize();
+}
+
+function placeDescriptors(sys: Sys, { descriptors }: RunRequest, fds: readonly RawFd[]): void {
+  const wanted = new Map<number, RawFd>();
+  for (const { number, index } of descriptors) wanted.set(number, fds[index] as RawFd);
+  for (const number of wanted.keys()) {
+    if (number > 2 && isOpen(sys, number)) {
+      throw new UnfitError(`descriptor ${number} is in use by the runtime`);
+    }
+  }
+  using nothing = openNull(sys);
+  for (const slot of [0, 1, 2]) {
+    const fd = wanted.get(slot);
+    // Bun itself opens /dev/null where it finds one of the three closed.
+    if (fd === undefined) replaceStream(sys, slot, nothing.raw, O_CLOEXEC);
+    else replaceStream(sys, slot, fd);
+  }
+  for (const [number, fd] of wanted) if (number > 2) replaceFd(sys, fd, number);
+}

@@ -1,0 +1,295 @@
+/**
+ * What modules ask about their surroundings while they are loaded, and what they do to them. The
+ * answers become the image's guard (a job with other answers does not use it); a module that has an
+ * effect, or draws what no two jobs may share, is not loaded ahead at all.
+ *
+ * Builtin modules are asked through wrappers, which must be in place before the first module is
+ * loaded. `process.env` is a Proxy meanwhile; `Bun.env` and `import.meta.env` cannot be replaced, so a module in
+ * whose text they occur counts as one that has read all of it (see modules.ts).
+ */
+import childProcess from "node:child_process";
+import nodeCrypto from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import tty from "node:tty";
+import type { Exclusion, Guard, Observed, StreamKind } from "../../domain/warmth.ts";
+import { namesText } from "../../domain/warmth.ts";
+import { Wrapping } from "./wrap.ts";
+
+/** What was seen while modules were loaded. */
+export class Observations {
+  readonly env = new Map<string, Observed<string | null>>();
+  /** Who has enumerated the variables, and their names. */
+  names: Observed<string> | undefined;
+  cwd: Observed<string> | undefined;
+  args: Observed<string> | undefined;
+  /** Words that were looked for among the arguments, and whether they were there. */
+  readonly words = new Map<string, Observed<boolean>>();
+  readonly streams: (Observed<StreamKind> | undefined)[] = [];
+  readonly effects: Exclusion[] = [];
+  /** What is worth knowing, and no reason not to load a module ahead. */
+  readonly notes: Exclusion[] = [];
+  /** Files that were looked at, present or not. */
+  readonly files = new Set<string>();
+
+  /** `guard` and what was seen besides. */
+  extend(guard: Guard): Guard {
+    const env = { ...guard.env };
+    for (const [name, observed] of this.env) env[name] = observed;
+    return {
+      env,
+      names: this.names,
+      cwd: this.cwd,
+      args: this.args,
+      words: Object.fromEntries(this.words),
+      streams: guard.streams.map((observed, number) => this.streams[number] ?? observed),
+    };
+  }
+}
+
+interface Surroundings {
+  readonly streams: readonly StreamKind[];
+  readonly args: readonly string[];
+}
+
+/** Observes until the function it returns is called. */
+export function observe(seen: Observations, around: Surroundings): () => void {
+  const wrapping = new Wrapping();
+  const effect = (reason: string): void => {
+    const [module = unknownModule, ...importers] = callingModules();
+    seen.effects.push({ module, reason });
+    // A module that is required runs inside of those that require it, whatever their text says.
+    for (const importer of importers) seen.effects.push({ module: importer, reason: isImporter });
+  };
+  observeEnvironment(seen, wrapping);
+  observeDirectory(seen, wrapping);
+  observeArguments(seen, wrapping, around.args);
+  observeStreams(seen, wrapping, around.streams);
+  observeFiles(seen, wrapping);
+  for (const name of ["setTimeout", "setInterval", "setImmediate"] as const) {
+    wrapping.wrap(globalThis, name, () => effect(`calls ${name}()`));
+  }
+  for (const name of ["spawn", "spawnSync", "serve", "connect", "listen", "udpSocket"] as const) {
+    wrapping.wrap(Bun, name, () => effect(`calls Bun.${name}()`));
+  }
+  for (const name of ["spawn", "spawnSync", "exec", "execSync", "execFile", "execFileSync"]) {
+    wrapping.wrap(childProcess, name, () => effect(`calls child_process.${name}()`));
+  }
+  wrapping.wrap(globalThis, "fetch", () => effect("calls fetch()"));
+  wrapping.wrap(globalThis, "Worker", () => effect("starts a Worker"));
+  wrapping.wrap(process, "dlopen", () => effect("loads a native addon"));
+  wrapping.wrap(process, "on", ([name]) => {
+    if (String(name).startsWith("SIG")) effect(`listens for ${name}`);
+  });
+  for (const name of ["writeFileSync", "appendFileSync", "mkdirSync", "mkdtempSync", "rmSync"]) {
+    wrapping.wrap(fs, name, () => effect(`calls fs.${name}()`));
+  }
+  // The value of one module for all its jobs, which the modules that do so (keys, seeds of hashes) can bear.
+  wrapping.wrap(Math, "random", () => {
+    seen.notes.push({
+      module: callingModule(),
+      reason: "has drawn a random number, once for all jobs",
+    });
+  });
+  for (const name of ["getRandomValues", "randomUUID"]) {
+    wrapping.wrap(globalThis.crypto, name, () => effect("draws random bytes"));
+  }
+  for (const name of ["randomBytes", "randomUUID", "randomInt", "randomFillSync"]) {
+    wrapping.wrap(nodeCrypto, name, () => effect("draws random bytes"));
+  }
+  wrapping.wrap(Date, "now", () => effect("reads the clock"));
+  return () => wrapping.unwrap();
+}
+
+/** Adds that `module` knows every variable. */
+export function noteWholeEnvironment(
+  seen: Observations,
+  env: NodeJS.ProcessEnv,
+  module: string,
+): void {
+  noteNames(seen, env, module);
+  for (const [name, value] of Object.entries(env)) {
+    if (!seen.env.has(name)) seen.env.set(name, { value: value ?? null, module });
+  }
+}
+
+function noteNames(seen: Observations, env: NodeJS.ProcessEnv, module: string): void {
+  seen.names ??= { value: namesText(Object.keys(env)), module };
+}
+
+function observeEnvironment(seen: Observations, wrapping: Wrapping): void {
+  const real = process.env;
+  const read = (name: string | symbol): void => {
+    if (typeof name !== "string" || seen.env.has(name)) return;
+    seen.env.set(name, { value: real[name] ?? null, module: callingModule() });
+  };
+  const handler: ProxyHandler<NodeJS.ProcessEnv> = {
+    get(target, name) {
+      read(name);
+      return Reflect.get(target, name);
+    },
+    has(target, name) {
+      read(name);
+      return Reflect.has(target, name);
+    },
+    getOwnPropertyDescriptor(target, name) {
+      if (!seen.names) read(name); // else whether it is there is known by now
+      return Reflect.getOwnPropertyDescriptor(target, name);
+    },
+    ownKeys(target) {
+      noteNames(seen, target, callingModule());
+      return Reflect.ownKeys(target);
+    },
+    set(target, name, value) {
+      seen.effects.push({ module: callingModule(), reason: `sets ${String(name)}` });
+      return Reflect.set(target, name, value);
+    },
+  };
+  process.env = new Proxy(real, handler);
+  wrapping.defer(() => {
+    process.env = real;
+    // A module that has kept the Proxy sees through it from now on.
+    for (const trap of Object.keys(handler)) delete handler[trap as keyof typeof handler];
+  });
+}
+
+function observeDirectory(seen: Observations, wrapping: Wrapping): void {
+  const cwd = process.cwd();
+  const note = (): void => {
+    seen.cwd ??= { value: cwd, module: callingModule() };
+  };
+  wrapping.wrap(process, "cwd", note);
+  wrapping.wrap(process, "chdir", () => {
+    seen.effects.push({ module: callingModule(), reason: "changes the directory" });
+  });
+  wrapping.wrap(path, "resolve", (parts) => {
+    if (!parts.some((part) => String(part).startsWith("/"))) note();
+  });
+  wrapping.wrap(path, "relative", ([from, to]) => {
+    if (![from, to].every((part) => String(part).startsWith("/"))) note();
+  });
+}
+
+/** A part of the arguments that a module has kept without looking at it. */
+interface ArgumentsCopy {
+  readonly words: string[];
+  readonly slice: readonly number[];
+}
+const argumentsCopies: ArgumentsCopy[] = [];
+
+/** Brings what modules have kept of the arguments up to date. */
+export function renewArgumentsCopies(): void {
+  for (const { words, slice } of argumentsCopies) {
+    words.splice(0, words.length, ...process.argv.slice(...slice));
+  }
+}
+
+/**
+ * Most modules that look at the arguments while they are loaded ask for one word (`--no-color`): then
+ * the answer is the guard, and not all of them. Some keep a part of them for later.
+ */
+function observeArguments(seen: Observations, wrapping: Wrapping, args: readonly string[]): void {
+  const noteAll = (): void => {
+    seen.args ??= { value: JSON.stringify(args), module: callingModule() };
+  };
+  const watched = (words: string[], harmless: readonly string[]): string[] => {
+    const handler: ProxyHandler<string[]> = {
+      get(target, name) {
+        if (name === "slice") {
+          return (...slice: number[]): string[] => {
+            const copy = target.slice(...slice);
+            argumentsCopies.push({ words: copy, slice });
+            return watched(copy, []);
+          };
+        }
+        if (name === "includes" || name === "indexOf") {
+          return (word: unknown, ...rest: unknown[]): unknown => {
+            if (typeof word !== "string" || rest.length > 0) noteAll();
+            else seen.words.set(word, { value: args.includes(word), module: callingModule() });
+            return Reflect.apply(target[name], target, [word, ...rest]);
+          };
+        }
+        if (!harmless.includes(String(name))) noteAll();
+        return Reflect.get(target, name);
+      },
+    };
+    wrapping.defer(() => {
+      for (const trap of Object.keys(handler)) delete handler[trap as keyof typeof handler];
+    });
+    return new Proxy(words, handler);
+  };
+  const real = process.argv;
+  // The runtime and the script are the same for every job.
+  process.argv = watched(real, ["0", "1"]);
+  wrapping.defer(() => {
+    process.argv = real;
+  });
+}
+
+function observeStreams(
+  seen: Observations,
+  wrapping: Wrapping,
+  kinds: readonly StreamKind[],
+): void {
+  const note = (number: number): void => {
+    const value = kinds[number];
+    if (value) seen.streams[number] ??= { value, module: callingModule() };
+  };
+  for (const [number, name] of ["stdin", "stdout", "stderr"].entries()) {
+    const property = Object.getOwnPropertyDescriptor(process, name);
+    if (!property) continue;
+    let isTouched = false;
+    Object.defineProperty(process, name, {
+      configurable: true,
+      enumerable: property.enumerable ?? true,
+      get() {
+        note(number);
+        if (!isTouched) {
+          isTouched = true;
+          Object.defineProperty(process, name, property);
+        }
+        return Reflect.get(process, name);
+      },
+    });
+    wrapping.defer(() => {
+      if (!isTouched) Object.defineProperty(process, name, property);
+    });
+  }
+  wrapping.wrap(tty, "isatty", ([number]) => note(Number(number)));
+}
+
+function observeFiles(seen: Observations, wrapping: Wrapping): void {
+  const names = ["readFileSync", "existsSync", "statSync", "lstatSync", "readdirSync", "openSync"];
+  for (const name of [...names, "accessSync", "realpathSync", "readlinkSync"]) {
+    wrapping.wrap(fs, name, ([file]) => {
+      if (typeof file !== "string" && !(file instanceof URL)) return;
+      const named = file instanceof URL ? Bun.fileURLToPath(file) : file;
+      if (named.startsWith("/")) seen.files.add(named);
+      else seen.cwd ??= { value: process.cwd(), module: callingModule() };
+    });
+  }
+}
+
+/** Why a module is not loaded ahead that has no effect of its own. */
+export const isImporter = "imports such a module";
+
+const unknownModule = "a module";
+
+/** The file whose code is being run, as far as the stack tells. */
+function callingModule(): string {
+  return callingModules()[0] ?? unknownModule;
+}
+
+/** The files on the stack, the innermost first. */
+function callingModules(): string[] {
+  const before = Error.stackTraceLimit;
+  Error.stackTraceLimit = 200;
+  const stack = new Error().stack ?? "";
+  Error.stackTraceLimit = before;
+  const files = new Set<string>();
+  for (const line of stack.split("\n")) {
+    const [, file] = /(?:\(|at )(\/[^()]*?):\d+(?::\d+)?\)?$/.exec(line) ?? [];
+    if (file && !file.startsWith("/$bunfs/")) files.add(file);
+  }
+  return [...files];
+}

@@ -1,0 +1,217 @@
+/**
+ * How a process becomes an image of a script: it loads what the script's first run has loaded, looks
+ * at what the modules ask and do meanwhile, proves with a trial child that it can be forked, and
+ * forks a spare whenever the daemon asks for one.
+ */
+import { MFD_CLOEXEC } from "../../../ffi/linux/constants.ts";
+import { cString } from "../../../ffi/memory.ts";
+import type { Sys } from "../../../ffi/sys.ts";
+import { ownDescriptorsMin } from "../../base/limits.ts";
+import { Scope } from "../../base/scope.ts";
+import { latin1 } from "../../base/strings.ts";
+import {
+  type Circumstances,
+  type Exclusion,
+  type Orders,
+  type Prepared,
+  runtimeGuard,
+  type StreamKind,
+} from "../../domain/warmth.ts";
+import { reasonOf } from "../../os/errors.ts";
+import { duplicate, type Fd, own, type RawFd, standard } from "../../os/fd.ts";
+import {
+  descriptorNumbers,
+  descriptorTarget,
+  numbersIn,
+  openPipe,
+  readFile,
+  replaceFd,
+  writeText,
+} from "../../os/files.ts";
+import { waitFor } from "../../os/poll.ts";
+import { exitNow } from "../../os/process.ts";
+import { openPseudoTerminal } from "../../os/terminal.ts";
+import type { Message } from "../../protocol/messages.ts";
+import { type MessageReceiver, sendMessage } from "../../transport/channel.ts";
+import { serveForks } from "../zygote.ts";
+import { Inputs } from "./inputs.ts";
+import { isLoadable, loadedFiles, loadOrder, survey, withImporters } from "./modules.ts";
+import { isImporter, noteWholeEnvironment, Observations, observe } from "./observe.ts";
+import { renewProcessNumbers, renewRandomness, replaceEventLoop } from "./renew.ts";
+import { tryFork } from "./trial.ts";
+
+export interface Spare {
+  readonly inputs: Inputs;
+  /** Where the spare's one job comes from. */
+  readonly spare: Fd;
+}
+
+/** Returns in the spares, once in each; the image itself ends here. Consumes `daemon`. */
+export async function prepareImage(
+  sys: Sys,
+  receiver: MessageReceiver,
+  daemon: Fd,
+  orders: Orders,
+): Promise<Spare> {
+  const tell = (message: Message): void => {
+    sendMessage(sys, daemon.raw, { id: 0, message });
+  };
+  using owned = new Scope();
+  const log = owned.use(duplicate(sys, standard.error, ownDescriptorsMin));
+  const streams = placeStreams(sys, orders.streams, owned);
+  const startedMs = Date.now();
+  const seen = new Observations();
+  const circumstances: Circumstances = {
+    env: new Map(Object.entries(process.env) as [string, string][]),
+    cwd: process.cwd(),
+    args: orders.args,
+    streams: orders.streams,
+  };
+  process.argv.splice(0, process.argv.length, process.execPath, orders.script, ...orders.args);
+  process.execArgv.length = 0;
+  const order = loadOrder(survey(orders.preload).graph, orders.script, orders.preload);
+  const before = new State(sys, streams);
+  const stop = observe(seen, circumstances);
+  for (const module of [...order.filter(isLoadable), ...(orders.warmup ? [orders.warmup] : [])]) {
+    await load(module, seen, before);
+  }
+  stop();
+  const files = loadedFiles();
+  const { graph, absent, readsEnvironment } = survey([...new Set([...files, orders.script])]);
+  for (const module of readsEnvironment)
+    if (files.includes(module)) noteWholeEnvironment(seen, process.env, module);
+  const excluded = excludedBy(
+    withImporters(graph, new Set(seen.effects.map(({ module }) => module))),
+    seen,
+  );
+  const inputs = new Inputs(sys, [...files, orders.script, ...absent, ...seen.files], Date.now());
+  Bun.gc(true);
+  const report: Prepared = {
+    guard: seen.extend(runtimeGuard(circumstances)),
+    moduleCount: files.length,
+    inputCount: inputs.count,
+    excluded,
+    notes: seen.notes,
+    flaw:
+      excluded.length > 0
+        ? undefined
+        : (before.flaw() ?? inputs.changedSince(startedMs) ?? (await tryFork(sys, log))),
+  };
+  tell({ type: "prepared", json: JSON.stringify(report) });
+  const spare = serveForks(sys, receiver, daemon);
+  try {
+    replaceEventLoop(sys);
+    renewProcessNumbers(sys);
+    renewRandomness();
+  } catch (error) {
+    writeText(sys, log.raw, `a spare cannot get ready: ${reasonOf(error)}\n`);
+    exitNow(sys, 1);
+  }
+  return { inputs, spare };
+}
+
+/** Loads one module; what goes wrong, and what has become different by it, is an effect of it. */
+async function load(module: string, seen: Observations, before: State): Promise<void> {
+  try {
+    await import(module);
+  } catch (error) {
+    seen.effects.push({ module, reason: `cannot be loaded ahead: ${reasonOf(error)}` });
+  }
+  const difference = before.difference();
+  if (difference !== undefined) seen.effects.push({ module, reason: difference });
+}
+
+function excludedBy(tainted: ReadonlySet<string>, { effects }: Observations): Exclusion[] {
+  const reasons = new Map<string, string>();
+  for (const { module, reason } of effects) {
+    if (!reasons.has(module) || reason !== isImporter) reasons.set(module, reason);
+  }
+  return [...tainted].filter(isLoadable).map((module) => ({
+    module,
+    reason: reasons.get(module) ?? isImporter,
+  }));
+}
+
+/** A standard stream of the image: what is at 0, 1 or 2, and where one sees that it was written to. */
+interface Stream {
+  readonly probe: RawFd;
+  readonly kind: StreamKind;
+}
+
+/** Puts something of each kind at 0, 1 and 2; it is replaced in every child. */
+function placeStreams(sys: Sys, kinds: readonly StreamKind[], owned: Scope): Stream[] {
+  return [0, 1, 2].map((slot) => {
+    const kind = kinds[slot] ?? "file";
+    const { ours, theirs } = placeholder(sys, kind, slot);
+    owned.use(theirs);
+    replaceFd(sys, theirs.raw, slot);
+    const probe = owned.use(duplicate(sys, (ours ?? theirs).raw, ownDescriptorsMin));
+    ours?.[Symbol.dispose]();
+    return { probe: probe.raw, kind };
+  });
+}
+
+function placeholder(sys: Sys, kind: StreamKind, slot: number): { ours?: Fd; theirs: Fd } {
+  if (kind === "terminal") {
+    const { master, slave } = openPseudoTerminal(sys);
+    return { ours: master, theirs: slave };
+  }
+  if (kind === "pipe") {
+    const { readEnd, writeEnd } = openPipe(sys);
+    return slot === 0 ? { ours: writeEnd, theirs: readEnd } : { ours: readEnd, theirs: writeEnd };
+  }
+  const name = cString(`stream-${slot}`);
+  return { theirs: own(sys, sys.memfd_create(name, MFD_CLOEXEC), "memfd_create") };
+}
+
+/** What must be the same when the modules are loaded as it was before. */
+class State {
+  readonly #sys: Sys;
+  readonly #streams: readonly Stream[];
+  #descriptors: ReadonlySet<string>;
+
+  constructor(sys: Sys, streams: readonly Stream[]) {
+    this.#sys = sys;
+    this.#streams = streams;
+    this.#descriptors = this.#open();
+  }
+
+  /** What has become different since this was asked last. */
+  difference(): string | undefined {
+    const threads = threadNames(this.#sys);
+    if (threads.length > 1) return `starts a thread (${threads.slice(1).join(", ")})`;
+    for (const [slot, { probe, kind }] of this.#streams.entries()) {
+      if (slot > 0 && this.#isWritten(probe, kind)) return `writes to descriptor ${slot}`;
+    }
+    const before = this.#descriptors;
+    this.#descriptors = this.#open();
+    const added = [...this.#descriptors].find((target) => !before.has(target));
+    return added && `opens a descriptor (${added})`;
+  }
+
+  flaw(): string | undefined {
+    const difference = this.difference();
+    return difference && `loading its modules ${difference}`;
+  }
+
+  #isWritten(probe: RawFd, kind: StreamKind): boolean {
+    if (kind === "file") return readFile(this.#sys, `/proc/self/fd/${probe}`).length > 0;
+    return waitFor(this.#sys, [{ fd: probe, for: "reading" }], 0).length > 0;
+  }
+
+  /** What a stream that was asked for has duplicated is no news. */
+  #open(): Set<string> {
+    const streams = new Set([0, 1, 2].map((slot) => descriptorTarget(this.#sys, slot)));
+    const targets = descriptorNumbers(this.#sys).flatMap((number) => {
+      const target = descriptorTarget(this.#sys, number);
+      return target === undefined || streams.has(target) ? [] : [target];
+    });
+    return new Set(targets.filter((target) => !/eventpoll|eventfd|^\/proc\//.test(target)));
+  }
+}
+
+function threadNames(sys: Sys): string[] {
+  return numbersIn(sys, "/proc/self/task").map((id) =>
+    latin1(readFile(sys, `/proc/self/task/${id}/comm`)).trim(),
+  );
+}

@@ -1,0 +1,54 @@
+/**
+ * A process for one script of the user's: an image, which loads the script's modules and forks
+ * children that run it, or a fresh process that runs it once. In either case the entry module is imported last of all by
+ * main.ts, as the program of this process: so what it throws, awaits and leaves running is treated
+ * by Bun as it is in `bun script.ts`.
+ *
+ * The daemon says what to be (`orders`), then a job comes (`run`): to a fresh process on the same
+ * socket, to a child of an image on a socket of its own (zygote.ts).
+ */
+
+import { SYS_close_range } from "../../../ffi/linux/constants.ts";
+import type { Sys } from "../../../ffi/sys.ts";
+import { ownDescriptorsMin } from "../../base/limits.ts";
+import { scriptName } from "../../domain/builtins.ts";
+import type { Orders } from "../../domain/warmth.ts";
+import { check } from "../../os/errors.ts";
+import { duplicate, Fd } from "../../os/fd.ts";
+import { exitNow, setProcessName } from "../../os/process.ts";
+import { MessageReceiver } from "../../transport/channel.ts";
+import { becomeJob } from "./job.ts";
+import { prepareImage } from "./prepare.ts";
+
+/** Waits for a job and becomes it. @returns the entry module, which is to be imported now. */
+export async function enterScript(sys: Sys, socketNumber: number): Promise<string> {
+  const daemon = leaveLowNumbers(sys, socketNumber);
+  setProcessName(sys, scriptName);
+  const receiver = new MessageReceiver(sys);
+  const orders = receiveOrders(sys, receiver, daemon);
+  for (const name of Object.keys(process.env)) {
+    if (name.startsWith("BUN_")) delete process.env[name]; // how we were started is no job's business
+  }
+  if (!orders.isImage) return becomeJob(sys, receiver, daemon, { orders, inputs: undefined });
+  const { inputs, spare } = await prepareImage(sys, receiver, daemon, orders);
+  return becomeJob(sys, receiver, spare, { orders, inputs });
+}
+
+/**
+ * The numbers that jobs give to their descriptors were taken while the runtime started, so that it has opened its own
+ * above them; now they are free. Consumes what is at `socketNumber`.
+ */
+function leaveLowNumbers(sys: Sys, socketNumber: number): Fd {
+  using low = new Fd(sys, socketNumber);
+  const daemon = duplicate(sys, low.raw, ownDescriptorsMin);
+  const result = sys.close_range(SYS_close_range, socketNumber + 1, ownDescriptorsMin - 1, 0);
+  check(result, "close_range");
+  return daemon;
+}
+
+function receiveOrders(sys: Sys, receiver: MessageReceiver, daemon: Fd): Orders {
+  const received = receiver.receive(daemon.raw);
+  if (typeof received === "string") exitNow(sys, 0); // the daemon needs us no more
+  if (received.message.type !== "orders") exitNow(sys, 1);
+  return JSON.parse(received.message.json) as Orders; // the daemon is the binary we are
+}
