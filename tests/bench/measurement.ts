@@ -1,0 +1,138 @@
+/**
+ * What benchmarks have in common. The commands take turns (A B C A B C …), so that whatever else the
+ * machine does meets all of them alike; before one of ours the daemon is idle, so that no command
+ * pays for the one before. Times are from before the spawn to after the exit. A goal that is missed
+ * is said, and is no failure.
+ */
+import { existsSync, realpathSync } from "node:fs";
+import { cpus, release, totalmem } from "node:os";
+import { join } from "node:path";
+import { binary } from "../helpers/sandbox.ts";
+
+/** Rounds that do not count: files get into the page cache, branches into the predictor. */
+const warmUpRounds = 5;
+
+const root = join(import.meta.dir, "../..");
+
+export interface Contender {
+  readonly name: string;
+  readonly command: readonly string[];
+  /** It needs the daemon, so the daemon is to be idle before. */
+  readonly isOurs?: true;
+  /** How it ends when all is well; 0 when left out. */
+  readonly status?: number;
+  /** A file that it reads as its stdin; nothing when left out. */
+  readonly input?: string;
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly timesMs: number[];
+}
+
+export function contender(
+  name: string,
+  command: readonly string[],
+  more: Partial<Contender> = {},
+): Contender {
+  return { name, command, timesMs: [], ...more };
+}
+
+export function ours(
+  name: string,
+  words: readonly string[],
+  more: Partial<Contender> = {},
+): Contender {
+  return contender(name, [binary, "run", ...words], { isOurs: true, ...more });
+}
+
+export interface Turns {
+  readonly rounds: number;
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string;
+  /** Waits until the daemon has nothing to do. */
+  readonly untilIdle: () => Promise<void>;
+  readonly interrupted: AbortSignal;
+}
+
+/** Runs each contender `rounds` times and keeps its times. */
+export async function takeTurns(
+  contenders: readonly Contender[],
+  { rounds, env, cwd, untilIdle, interrupted }: Turns,
+): Promise<void> {
+  for (let round = -Math.min(warmUpRounds, rounds); round < rounds; round++) {
+    for (const one of contenders) {
+      interrupted.throwIfAborted();
+      if (one.isOurs) await untilIdle();
+      const cmd = [...one.command];
+      const stdin = one.input === undefined ? "ignore" : Bun.file(one.input);
+      const ownEnv = { ...env, ...one.env };
+      const beginMs = performance.now();
+      const { exitCode } = Bun.spawnSync({
+        cmd,
+        env: ownEnv,
+        cwd,
+        stdio: [stdin, "ignore", "ignore"],
+      });
+      const timeMs = performance.now() - beginMs;
+      if (exitCode !== (one.status ?? 0)) throw new Error(`${one.name}: status ${exitCode}`);
+      if (round >= 0) one.timesMs.push(timeMs);
+    }
+    // The job of a client that has left is not to be in the way of the next round.
+    await untilIdle();
+  }
+}
+
+/** The number of rounds on the command line. */
+export function roundsWanted(roundsDefault: number): number {
+  const rounds = Number(process.argv[2] ?? roundsDefault);
+  if (!Number.isSafeInteger(rounds) || rounds < 1) throw new Error("ROUNDS is a number from 1");
+  return rounds;
+}
+
+/** The real one: `bun run` makes one up, which is Bun itself, where there is none. */
+export function findNode(): string | undefined {
+  const path = Bun.which("node");
+  if (path === null || realpathSync(path) === realpathSync(process.execPath)) return undefined;
+  return path;
+}
+
+/** The nearest rank: a time that was measured. */
+export function quantile({ timesMs }: Contender, part: number): number {
+  const sorted = timesMs.toSorted((a, b) => a - b);
+  return sorted[Math.max(Math.ceil(part * sorted.length) - 1, 0)] ?? Number.NaN;
+}
+
+export function machine(): string {
+  const { length: count, 0: first } = cpus();
+  const memory = Math.round(totalmem() / 2 ** 30);
+  return `${count} × ${first?.model.trim()}, ${memory} GiB, Linux ${release()} ${process.arch}, Bun ${Bun.version}, commit ${commit()}`;
+}
+
+function commit(): string {
+  if (!existsSync(join(root, ".git")) || Bun.which("git") === null) return "unknown";
+  const git = (...words: string[]): string =>
+    Bun.spawnSync(["git", ...words], { cwd: root })
+      .stdout.toString()
+      .trim();
+  const changes = git("status", "--porcelain") === "" ? "" : " with changes";
+  return `${git("rev-parse", "--short", "HEAD")}${changes}`;
+}
+
+/** Lines of columns: the first one to the left, the numbers to the right. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(...rows.map((row) => row[column]?.length ?? 0)),
+  );
+  const format = (text: string, column: number): string => {
+    const width = widths[column] ?? 0;
+    return column === 0 ? text.padEnd(width) : text.padStart(width);
+  };
+  return rows.map((row) => `${row.map(format).join("  ")}\n`).join("");
+}
+
+export function goal(seen: string, limit: string, isMet: boolean): void {
+  say(`${isMet ? "met   " : "missed"}  ${seen}; the goal is at most ${limit}\n`);
+}
+
+export function say(text: string): void {
+  process.stdout.write(text);
+}
