@@ -1,26 +1,37 @@
 /** The processes of ours that a daemon starts: what each is called, is given and is told first. */
 import type { Sys } from "../../ffi/sys.ts";
 import { ownDescriptorsMin } from "../base/limits.ts";
-import { fromLatin1, type StringList, stringList } from "../base/strings.ts";
+import { Scope } from "../base/scope.ts";
+import { fromLatin1, fromUtf8, type StringList, stringList } from "../base/strings.ts";
 import {
+  imageLogNumber,
   imageName,
+  imageProbeNumbers,
   imageSocketNumber,
   scriptName,
   starterName,
   starterSocketNumber,
 } from "../domain/builtins.ts";
-import type { Orders } from "../domain/warmth.ts";
+import type { Orders, StreamKind } from "../domain/warmth.ts";
 import { SystemError } from "../os/errors.ts";
 import { type Fd, type RawFd, standard } from "../os/fd.ts";
 import { openNull } from "../os/files.ts";
 import { oneThreadEnvironment, scriptEnvironment } from "../os/one-thread.ts";
+import { openPlaceholder } from "../os/placeholder.ts";
 import { ownEnvironment, ownExecutable } from "../os/process.ts";
 import { socketPair } from "../os/socket.ts";
 import { type Program, trySpawn } from "../os/spawn.ts";
 import { sendMessage } from "../transport/channel.ts";
 
 /** What is started, given the descriptors it is to have. */
-export type ProcessBuild = (sys: Sys, given: { socket: RawFd; nothing: RawFd }) => Program;
+export type ProcessBuild = (sys: Sys, given: Given) => Program;
+
+interface Given {
+  readonly socket: RawFd;
+  readonly nothing: RawFd;
+  /** Closes what is opened for the process, when it has been started. */
+  readonly owned: Scope;
+}
 
 /** Starts a process. @returns its pid, and our end of the socket it is spoken to. @throws SystemError */
 export function spawnProcess(sys: Sys, build: ProcessBuild): { pid: number; socket: Fd } {
@@ -28,7 +39,8 @@ export function spawnProcess(sys: Sys, build: ProcessBuild): { pid: number; sock
   using ours = pair.ours;
   using theirs = pair.theirs;
   using nothing = openNull(sys);
-  const pid = trySpawn(sys, build(sys, { socket: theirs.raw, nothing: nothing.raw }));
+  using owned = new Scope();
+  const pid = trySpawn(sys, build(sys, { socket: theirs.raw, nothing: nothing.raw, owned }));
   if (pid < 0) throw new SystemError("posix_spawn", -pid, ownExecutable);
   return { pid, socket: ours.move() };
 }
@@ -60,34 +72,60 @@ export const baseImageProcess: ProcessBuild = (sys, { socket, nothing }) => ({
 export interface ScriptContext {
   readonly env: StringList;
   readonly directory: RawFd;
-  readonly blockedSignals: Uint8Array;
-  readonly isImage: boolean;
+}
+
+/** A fresh process for one job, which has the job's own streams (those of 0, 1 and 2 that it has) from the beginning. */
+export function freshScriptProcess(
+  script: string,
+  context: ScriptContext,
+  job: { streams: ReadonlyMap<number, RawFd>; blockedSignals: Uint8Array },
+): ProcessBuild {
+  return (_, { socket, nothing }) => ({
+    ...scriptProgram(script, context, { socket, nothing, isImage: false }, job.streams),
+    joinsGroup: true, // who leads a group cannot begin a session
+    blockedSignals: job.blockedSignals, // all threads of it are to have the mask
+  });
+}
+
+/** An image, which has something of the same kind as a job's streams at 0, 1 and 2. */
+export function scriptImageProcess(
+  script: string,
+  context: ScriptContext,
+  kinds: readonly StreamKind[],
+): ProcessBuild {
+  return (sys, { socket, nothing, owned }) => {
+    const descriptors = new Map<number, RawFd>([[imageLogNumber, standard.error]]);
+    for (const [slot, number] of imageProbeNumbers.entries()) {
+      const { stream, probe } = openPlaceholder(sys, kinds[slot] ?? "file", slot);
+      descriptors.set(slot, owned.use(stream).raw);
+      descriptors.set(number, owned.use(probe).raw);
+    }
+    return scriptProgram(script, context, { socket, nothing, isImage: true }, descriptors);
+  };
 }
 
 /**
- * A process for a script, in the directory and with the environment of a job. Numbers below
- * `ownDescriptorsMin` are taken while it starts, so that the runtime opens its own above them.
+ * In the directory and with the environment of a job. Numbers below `ownDescriptorsMin` are taken
+ * while the process starts, so that the runtime opens its own above them.
  */
-export function scriptProcess(
+function scriptProgram(
   script: string,
-  { env, directory, blockedSignals, isImage }: ScriptContext,
-): ProcessBuild {
-  return (_, { socket, nothing }) => {
-    const descriptors = new Map<number, RawFd>(standardDescriptors(nothing));
-    for (let number = imageSocketNumber; number < ownDescriptorsMin; number++) {
-      descriptors.set(number, nothing);
-    }
-    descriptors.set(imageSocketNumber, socket);
-    return {
-      path: ownExecutable,
-      argv: stringList(fromLatin1(`${scriptName}\0${script}\0`)),
-      env: scriptEnvironment(env, { isImage }),
-      descriptors,
-      directory,
-      joinsGroup: !isImage, // who leads a group cannot begin a session
-      // All threads of a fresh process are to have the mask; those of an image do not block anything.
-      ...(isImage ? {} : { blockedSignals }),
-    };
+  { env, directory }: ScriptContext,
+  { socket, nothing, isImage }: { socket: RawFd; nothing: RawFd; isImage: boolean },
+  own: ReadonlyMap<number, RawFd>,
+): Program {
+  const descriptors = new Map<number, RawFd>();
+  for (let number = imageSocketNumber; number < ownDescriptorsMin; number++) {
+    descriptors.set(number, nothing);
+  }
+  for (const [number, fd] of own) descriptors.set(number, fd);
+  descriptors.set(imageSocketNumber, socket);
+  return {
+    path: ownExecutable,
+    argv: stringList(fromUtf8(`${scriptName}\0${script}\0`)),
+    env: scriptEnvironment(env, { isImage }),
+    descriptors,
+    directory,
   };
 }
 

@@ -12,7 +12,6 @@ import {
   prepareRoundsMax,
   prepareTimeoutMs,
   scriptImagesMax,
-  signalMaskSize,
   sparesDefault,
 } from "../base/limits.ts";
 import {
@@ -41,14 +40,11 @@ import { descriptorTarget, statusOfFd } from "../os/files.ts";
 import { proportionalKiB } from "../os/proc.ts";
 import { isTerminal } from "../os/terminal.ts";
 import type { Timer } from "../os/timers.ts";
-import type { RunRequest } from "../protocol/messages.ts";
 import type { Children } from "./children.ts";
 import { Image } from "./images.ts";
 import type { Loop } from "./loop.ts";
-import { scriptProcess } from "./processes.ts";
+import { freshScriptProcess, scriptImageProcess } from "./processes.ts";
 import { lost, type Start, type Starters } from "./starters.ts";
-
-const noSignals: Uint8Array = new Uint8Array(signalMaskSize);
 
 /** A script, for `status` and `why`. */
 export interface ScriptReport {
@@ -243,18 +239,18 @@ export class Scripts implements Disposable {
     return script;
   }
 
-  #circumstances({ request, fds }: Start, cwd: string, prefix: readonly string[]): Circumstances {
+  #circumstances(start: Start, cwd: string, prefix: readonly string[]): Circumstances {
+    const { request } = start;
+    const streams = streamsOf(start);
     return {
       env: environmentMap(request.env),
       cwd,
       args: [...prefix, ...strings(dropStrings(request.argv, 1)).map(utf8)],
-      streams: [0, 1, 2].map((number) => this.#streamKind(request, fds, number)),
+      streams: [0, 1, 2].map((number) => this.#streamKind(streams.get(number))),
     };
   }
 
-  #streamKind({ descriptors }: RunRequest, fds: readonly RawFd[], slot: number): StreamKind {
-    const index = descriptors.find(({ number }) => number === slot)?.index;
-    const fd = index === undefined ? undefined : fds[index];
+  #streamKind(fd: RawFd | undefined): StreamKind {
     if (fd === undefined) return "file"; // it is /dev/null
     const { sys } = this.#loop;
     if (isTerminal(sys, fd)) return "terminal";
@@ -343,12 +339,15 @@ export class Scripts implements Disposable {
       },
     };
     try {
-      const { blockedSignals } = start.request.attributes;
-      const context = { env, directory: job.directory, blockedSignals, isImage: false };
-      const starter = this.#parts.starters.spawn(
-        scriptProcess(script.recipe.path, context),
-        orders,
+      const build = freshScriptProcess(
+        script.recipe.path,
+        { env, directory: job.directory },
+        {
+          streams: streamsOf(start),
+          blockedSignals: start.request.attributes.blockedSignals,
+        },
       );
+      const starter = this.#parts.starters.spawn(build, orders);
       if (starter?.handOver(cold)) return;
       cold.onRefused(lost(start.request, "the process that was to run it died"));
     } catch (error) {
@@ -378,12 +377,11 @@ export class Scripts implements Disposable {
       excluded,
       image: new Image(this.#loop, this.#parts, {
         name: `${script.recipe.path} (${round})`,
-        build: scriptProcess(script.recipe.path, {
-          env: model.env,
-          directory: directory.raw,
-          blockedSignals: noSignals,
-          isImage: true,
-        }),
+        build: scriptImageProcess(
+          script.recipe.path,
+          { env: model.env, directory: directory.raw },
+          circumstances.streams,
+        ),
         orders: {
           script: script.recipe.path,
           prefix: script.recipe.prefix,
@@ -475,6 +473,15 @@ export class Scripts implements Disposable {
       }
     });
   }
+}
+
+/** The job's standard descriptors, as far as it has them. */
+function streamsOf({ request, fds }: Start): Map<number, RawFd> {
+  const streams = new Map<number, RawFd>();
+  for (const { number, index } of request.descriptors) {
+    if (number <= 2) streams.set(number, fds[index] as RawFd); // the decoder checked the index
+  }
+  return streams;
 }
 
 function recipeOf(file: string, command: CommandConfiguration | undefined): Recipe {

@@ -12,6 +12,10 @@ export const scriptName = "pfd-script";
 /** The descriptor at which a starter finds the socket to its daemon. */
 export const starterSocketNumber = 3;
 
+/** Where a script's image finds the other sides of its standard streams, and the daemon's log. */
+export const imageProbeNumbers = [4, 5, 6] as const;
+export const imageLogNumber = 7;
+
 /** The descriptor at which an image finds the socket to its daemon. */
 export const imageSocketNumber = 3;
 

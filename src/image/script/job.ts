@@ -17,6 +17,7 @@ import { enterAttributes, leaveGroup } from "../starter.ts";
 import type { Inputs } from "./inputs.ts";
 import { loadedFiles } from "./modules.ts";
 import {
+  hideOwnModules,
   renewArguments,
   renewClocks,
   renewDirectory,
@@ -82,6 +83,7 @@ function enter(sys: Sys, request: RunRequest, { fds }: Received, orders: Orders)
   renewClocks();
   renewTitle(sys, latin1(request.argv.bytes.subarray(0, request.argv.bytes.indexOf(0))));
   renewTerminalSize();
+  hideOwnModules();
 }
 
 function placeDescriptors(sys: Sys, { descriptors }: RunRequest, fds: readonly RawFd[]): void {

@@ -3,11 +3,7 @@
  * at what the modules ask and do meanwhile, proves with a trial child that it can be forked, and
  * forks a spare whenever the daemon asks for one.
  */
-import { MFD_CLOEXEC } from "../../../ffi/linux/constants.ts";
-import { cString } from "../../../ffi/memory.ts";
 import type { Sys } from "../../../ffi/sys.ts";
-import { ownDescriptorsMin } from "../../base/limits.ts";
-import { Scope } from "../../base/scope.ts";
 import { latin1 } from "../../base/strings.ts";
 import {
   type Circumstances,
@@ -18,20 +14,17 @@ import {
   type StreamKind,
 } from "../../domain/warmth.ts";
 import { reasonOf } from "../../os/errors.ts";
-import { duplicate, type Fd, own, type RawFd, standard } from "../../os/fd.ts";
+import type { Fd, RawFd } from "../../os/fd.ts";
 import {
   descriptorNumbers,
   descriptorTarget,
   numbersIn,
-  openPipe,
   readFile,
-  replaceFd,
   writeText,
 } from "../../os/files.ts";
 import { copyHeapAhead } from "../../os/heap.ts";
 import { waitFor } from "../../os/poll.ts";
 import { exitNow } from "../../os/process.ts";
-import { openPseudoTerminal } from "../../os/terminal.ts";
 import type { Message } from "../../protocol/messages.ts";
 import { type MessageReceiver, sendMessage } from "../../transport/channel.ts";
 import { serveForks } from "../zygote.ts";
@@ -47,19 +40,28 @@ export interface Spare {
   readonly spare: Fd;
 }
 
-/** Returns in the spares, once in each; the image itself ends here. Consumes `daemon`. */
+/** What an image is connected with. */
+export interface Links {
+  readonly daemon: Fd;
+  /** The other sides of 0, 1 and 2; they are open in the image only. */
+  readonly probes: readonly Fd[];
+  /** The daemon's log. */
+  readonly log: Fd;
+}
+
+/** Returns in the spares, once in each; the image itself ends here. Consumes all of `links`. */
 export async function prepareImage(
   sys: Sys,
   receiver: MessageReceiver,
-  daemon: Fd,
+  { daemon, probes, log }: Links,
   orders: Orders,
 ): Promise<Spare> {
   const tell = (message: Message): void => {
     sendMessage(sys, daemon.raw, { id: 0, message });
   };
-  using owned = new Scope();
-  const log = owned.use(duplicate(sys, standard.error, ownDescriptorsMin));
-  const streams = placeStreams(sys, orders.streams, owned);
+  const streams = probes.map(
+    (probe, slot): Stream => ({ probe: probe.raw, kind: orders.streams[slot] ?? "file" }),
+  );
   const startedMs = Date.now();
   const seen = new Observations();
   const circumstances: Circumstances = {
@@ -105,11 +107,13 @@ export async function prepareImage(
     replaceEventLoop(sys);
     renewProcessNumbers(sys);
     renewRandomness();
+    for (const probe of probes) probe[Symbol.dispose]();
     copyHeapAhead(sys);
   } catch (error) {
     writeText(sys, log.raw, `a spare cannot get ready: ${reasonOf(error)}\n`);
     exitNow(sys, 1);
   }
+  log[Symbol.dispose]();
   return { inputs, spare };
 }
 
@@ -165,32 +169,6 @@ function excludedBy(tainted: ReadonlySet<string>, { effects }: Observations): Ex
 interface Stream {
   readonly probe: RawFd;
   readonly kind: StreamKind;
-}
-
-/** Puts something of each kind at 0, 1 and 2; it is replaced in every child. */
-function placeStreams(sys: Sys, kinds: readonly StreamKind[], owned: Scope): Stream[] {
-  return [0, 1, 2].map((slot) => {
-    const kind = kinds[slot] ?? "file";
-    const { ours, theirs } = placeholder(sys, kind, slot);
-    owned.use(theirs);
-    replaceFd(sys, theirs.raw, slot);
-    const probe = owned.use(duplicate(sys, (ours ?? theirs).raw, ownDescriptorsMin));
-    ours?.[Symbol.dispose]();
-    return { probe: probe.raw, kind };
-  });
-}
-
-function placeholder(sys: Sys, kind: StreamKind, slot: number): { ours?: Fd; theirs: Fd } {
-  if (kind === "terminal") {
-    const { master, slave } = openPseudoTerminal(sys);
-    return { ours: master, theirs: slave };
-  }
-  if (kind === "pipe") {
-    const { readEnd, writeEnd } = openPipe(sys);
-    return slot === 0 ? { ours: writeEnd, theirs: readEnd } : { ours: readEnd, theirs: writeEnd };
-  }
-  const name = cString(`stream-${slot}`);
-  return { theirs: own(sys, sys.memfd_create(name, MFD_CLOEXEC), "memfd_create") };
 }
 
 /** What must be the same when the modules are loaded as it was before. */

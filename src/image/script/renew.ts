@@ -150,6 +150,13 @@ function withEnv(args: unknown[], env: Record<string, string>): unknown[] {
   return changed;
 }
 
+/** The modules of ours that scripts would see among those that are loaded. */
+export function hideOwnModules(): void {
+  for (const name of Object.keys(require.cache)) {
+    if (name.startsWith("/$bunfs/")) delete require.cache[name];
+  }
+}
+
 /** The directory, which the runtime keeps, too. @returns false when it has no path from here. */
 export function renewDirectory(sys: Sys, directory: RawFd): boolean {
   const path = descriptorTarget(sys, directory);

@@ -11,10 +11,10 @@
 import { SYS_close_range } from "../../../ffi/linux/constants.ts";
 import type { Sys } from "../../../ffi/sys.ts";
 import { ownDescriptorsMin } from "../../base/limits.ts";
-import { scriptName } from "../../domain/builtins.ts";
+import { imageLogNumber, imageProbeNumbers, scriptName } from "../../domain/builtins.ts";
 import type { Orders } from "../../domain/warmth.ts";
 import { check } from "../../os/errors.ts";
-import { duplicate, Fd } from "../../os/fd.ts";
+import { duplicate, type Fd, type RawFd } from "../../os/fd.ts";
 import { exitNow, setProcessName } from "../../os/process.ts";
 import { MessageReceiver } from "../../transport/channel.ts";
 import { becomeJob } from "./job.ts";
@@ -22,28 +22,35 @@ import { prepareImage } from "./prepare.ts";
 
 /** Waits for a job and becomes it. @returns the entry module, which is to be imported now. */
 export async function enterScript(sys: Sys, socketNumber: number): Promise<string> {
-  const daemon = leaveLowNumbers(sys, socketNumber);
+  const daemon = moveUp(sys, socketNumber);
   setProcessName(sys, scriptName);
   const receiver = new MessageReceiver(sys);
   const orders = receiveOrders(sys, receiver, daemon);
   for (const name of Object.keys(process.env)) {
     if (name.startsWith("BUN_")) delete process.env[name]; // how we were started is no job's business
   }
-  if (!orders.isImage) return becomeJob(sys, receiver, daemon, { orders, inputs: undefined });
-  const { inputs, spare } = await prepareImage(sys, receiver, daemon, orders);
+  if (!orders.isImage) {
+    leaveLowNumbers(sys, socketNumber);
+    return becomeJob(sys, receiver, daemon, { orders, inputs: undefined });
+  }
+  const probes = imageProbeNumbers.map((number) => moveUp(sys, number));
+  const log = moveUp(sys, imageLogNumber);
+  leaveLowNumbers(sys, socketNumber);
+  const { inputs, spare } = await prepareImage(sys, receiver, { daemon, probes, log }, orders);
   return becomeJob(sys, receiver, spare, { orders, inputs });
+}
+
+/** Takes what we were given under a number that a job may want. */
+function moveUp(sys: Sys, number: number): Fd {
+  return duplicate(sys, number as RawFd, ownDescriptorsMin);
 }
 
 /**
  * The numbers that jobs give to their descriptors were taken while the runtime started, so that it has opened its own
- * above them; now they are free. Consumes what is at `socketNumber`.
+ * above them; now they are free.
  */
-function leaveLowNumbers(sys: Sys, socketNumber: number): Fd {
-  using low = new Fd(sys, socketNumber);
-  const daemon = duplicate(sys, low.raw, ownDescriptorsMin);
-  const result = sys.close_range(SYS_close_range, socketNumber + 1, ownDescriptorsMin - 1, 0);
-  check(result, "close_range");
-  return daemon;
+function leaveLowNumbers(sys: Sys, lowest: number): void {
+  check(sys.close_range(SYS_close_range, lowest, ownDescriptorsMin - 1, 0), "close_range");
 }
 
 function receiveOrders(sys: Sys, receiver: MessageReceiver, daemon: Fd): Orders {
