@@ -53,12 +53,16 @@ export interface Turns {
   readonly interrupted: AbortSignal;
 }
 
-/** Runs each contender `rounds` times and keeps its times. */
+/**
+ * Runs each contender `rounds` times and keeps its times, after some rounds that do not count.
+ * @returns the number of all rounds.
+ */
 export async function takeTurns(
   contenders: readonly Contender[],
   { rounds, env, cwd, untilIdle, interrupted }: Turns,
-): Promise<void> {
-  for (let round = -Math.min(warmUpRounds, rounds); round < rounds; round++) {
+): Promise<number> {
+  const uncounted = Math.min(warmUpRounds, rounds);
+  for (let round = -uncounted; round < rounds; round++) {
     for (const one of contenders) {
       interrupted.throwIfAborted();
       if (one.isOurs) await untilIdle();
@@ -79,6 +83,7 @@ export async function takeTurns(
     // The job of a client that has left is not to be in the way of the next round.
     await untilIdle();
   }
+  return uncounted + rounds;
 }
 
 /** The number of rounds on the command line. */
