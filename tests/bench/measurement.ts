@@ -66,17 +66,7 @@ export async function takeTurns(
     for (const one of contenders) {
       interrupted.throwIfAborted();
       if (one.isOurs) await untilIdle();
-      const cmd = [...one.command];
-      const stdin = one.input === undefined ? "ignore" : Bun.file(one.input);
-      const ownEnv = { ...env, ...one.env };
-      const beginMs = performance.now();
-      const { exitCode } = Bun.spawnSync({
-        cmd,
-        env: ownEnv,
-        cwd,
-        stdio: [stdin, "ignore", "ignore"],
-      });
-      const timeMs = performance.now() - beginMs;
+      const { exitCode, timeMs } = runOnce(one, { env, cwd });
       if (exitCode !== (one.status ?? 0)) throw new Error(`${one.name}: status ${exitCode}`);
       if (round >= 0) one.timesMs.push(timeMs);
     }
@@ -84,6 +74,24 @@ export async function takeTurns(
     await untilIdle();
   }
   return uncounted + rounds;
+}
+
+/** Runs a contender as it is measured: it reads its input or nothing, and nobody sees what it says. */
+export function runOnce(
+  { command, input, env: added }: Contender,
+  { env, cwd }: Pick<Turns, "env" | "cwd">,
+): { exitCode: number; timeMs: number } {
+  const cmd = [...command];
+  const stdin = input === undefined ? "ignore" : Bun.file(input);
+  const ownEnv = { ...env, ...added };
+  const beginMs = performance.now();
+  const { exitCode } = Bun.spawnSync({
+    cmd,
+    env: ownEnv,
+    cwd,
+    stdio: [stdin, "ignore", "ignore"],
+  });
+  return { exitCode, timeMs: performance.now() - beginMs };
 }
 
 /** The number of rounds on the command line. */

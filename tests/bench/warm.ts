@@ -13,7 +13,6 @@ import {
   directEnv,
   equip,
   runUntilWarm,
-  startWarm,
   untilSettled,
   warmCommand,
   warmRuns,
@@ -27,6 +26,7 @@ import {
   machine,
   quantile,
   roundsWanted,
+  runOnce,
   say,
   table,
   takeTurns,
@@ -127,10 +127,11 @@ await interruptible(async (interrupted) => {
 
   const stops = node === undefined ? [] : subjects.flatMap(({ own }) => (own ? [own.stop] : []));
   try {
-    for (const { script, args, name } of subjects) {
-      const run = () => startWarm(box, script, args, { cwd }).ended;
+    for (const { warm } of rows) {
+      // As it is measured: what its streams are is a part of what an image is made for.
+      const run = async () => runOnce(warm, { env: box.env, cwd });
       const { isWarm, reason } = await runUntilWarm(box, run);
-      if (!isWarm) say(`${name} is never warm: ${reason}`);
+      if (!isWarm) say(`${warm.name}: never; ${reason}`);
     }
     const before = await warmRuns(box);
     const untilIdle = async (): Promise<void> => await untilSettled(box);
