@@ -53,32 +53,45 @@ export interface Turns {
   readonly interrupted: AbortSignal;
 }
 
-/** Runs each contender `rounds` times and keeps its times. */
+/**
+ * Runs each contender `rounds` times and keeps its times, after some rounds that do not count.
+ * @returns the number of all rounds.
+ */
 export async function takeTurns(
   contenders: readonly Contender[],
   { rounds, env, cwd, untilIdle, interrupted }: Turns,
-): Promise<void> {
-  for (let round = -Math.min(warmUpRounds, rounds); round < rounds; round++) {
+): Promise<number> {
+  const uncounted = Math.min(warmUpRounds, rounds);
+  for (let round = -uncounted; round < rounds; round++) {
     for (const one of contenders) {
       interrupted.throwIfAborted();
       if (one.isOurs) await untilIdle();
-      const cmd = [...one.command];
-      const stdin = one.input === undefined ? "ignore" : Bun.file(one.input);
-      const ownEnv = { ...env, ...one.env };
-      const beginMs = performance.now();
-      const { exitCode } = Bun.spawnSync({
-        cmd,
-        env: ownEnv,
-        cwd,
-        stdio: [stdin, "ignore", "ignore"],
-      });
-      const timeMs = performance.now() - beginMs;
+      const { exitCode, timeMs } = runOnce(one, { env, cwd });
       if (exitCode !== (one.status ?? 0)) throw new Error(`${one.name}: status ${exitCode}`);
       if (round >= 0) one.timesMs.push(timeMs);
     }
     // The job of a client that has left is not to be in the way of the next round.
     await untilIdle();
   }
+  return uncounted + rounds;
+}
+
+/** Runs a contender as it is measured: it reads its input or nothing, and nobody sees what it says. */
+export function runOnce(
+  { command, input, env: added }: Contender,
+  { env, cwd }: Pick<Turns, "env" | "cwd">,
+): { exitCode: number; timeMs: number } {
+  const cmd = [...command];
+  const stdin = input === undefined ? "ignore" : Bun.file(input);
+  const ownEnv = { ...env, ...added };
+  const beginMs = performance.now();
+  const { exitCode } = Bun.spawnSync({
+    cmd,
+    env: ownEnv,
+    cwd,
+    stdio: [stdin, "ignore", "ignore"],
+  });
+  return { exitCode, timeMs: performance.now() - beginMs };
 }
 
 /** The number of rounds on the command line. */

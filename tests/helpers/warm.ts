@@ -5,7 +5,7 @@
  */
 import { cpSync, mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-import type { Ended, Running, Sandbox, StartOptions, Status } from "./sandbox.ts";
+import type { Running, Sandbox, StartOptions, Status } from "./sandbox.ts";
 import { binary } from "./sandbox.ts";
 import { until } from "./wait.ts";
 
@@ -96,11 +96,11 @@ export function startWarm(
 const attemptsMax = 8;
 
 /** Runs a script until a run was warm. @returns each run, with whether it was warm. */
-export async function runUntilWarm(
+export async function runUntilWarm<Result>(
   box: Sandbox,
-  run: () => Promise<Ended>,
-): Promise<{ runs: Ended[]; isWarm: boolean; reason: string }> {
-  const runs: Ended[] = [];
+  run: () => Promise<Result>,
+): Promise<{ runs: Result[]; isWarm: boolean; reason: string }> {
+  const runs: Result[] = [];
   let before = await warmRuns(box);
   for (let attempt = 0; attempt < attemptsMax; attempt++) {
     runs.push(await run());

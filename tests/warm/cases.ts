@@ -9,8 +9,11 @@ export interface Surroundings {
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** The directory it runs in: see `makePlaces`. */
-export const places = ["plain", "with some spaces", "linked"] as const;
+/**
+ * The directory it runs in: see `makePlaces`. Its own name has no space: a project's name is a part of
+ * a socket's, and the client refuses one that cannot be.
+ */
+export const places = ["plain", "with some spaces/project", "linked"] as const;
 type Place = (typeof places)[number];
 
 /** What is new in each run. */

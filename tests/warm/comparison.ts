@@ -41,12 +41,15 @@ export interface Comparison {
   readonly reason: string;
 }
 
+/** What the place that is a link leads to. */
+const linkedPlace = "elsewhere/the/real-one";
+
 /** Makes the directories in which cases run: see `places`. */
 export function makePlaces(box: Sandbox): void {
   for (const place of places) {
     if (place === "linked") {
-      copyProject(box.path("elsewhere", "the real one"));
-      symlinkSync(join("../elsewhere", "the real one"), join(box.work, place));
+      copyProject(box.path(linkedPlace));
+      symlinkSync(join("..", linkedPlace), join(box.work, place));
     } else {
       copyProject(join(box.work, place));
     }
@@ -67,7 +70,7 @@ export async function compare(box: Sandbox, scripts: string, one: Case): Promise
   const direct = await run(startDirect);
   if (isAgainstItself) return { direct, ours: [await run(startDirect)], isWarm: true, reason: "" };
   const { runs, ...warmth } = await runUntilWarm(box, async () => await run(startWarm));
-  return { direct, ours: runs as Observation[], ...warmth };
+  return { direct, ours: runs, ...warmth };
 }
 
 async function observe(
@@ -128,8 +131,7 @@ function spelled(box: Sandbox, scripts: string, one: Case, isDirect: boolean): s
     case "absolute":
       return path;
     case "relative": {
-      const place =
-        one.around.place === "linked" ? "elsewhere/the real one" : join("work", one.around.place);
+      const place = one.around.place === "linked" ? linkedPlace : join("work", one.around.place);
       return relative(box.path(place), path);
     }
     case "link": {

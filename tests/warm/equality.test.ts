@@ -35,26 +35,29 @@ describe.each([...tools])("$name", (tool) => {
   const results: { one: Case; comparison: Comparison }[] = [];
   const count = Math.max(Math.ceil(casesWanted * (tool.part ?? 1)), 2);
 
-  beforeAll(async () => {
-    equip(box);
-    makePlaces(box);
-    const scripts = copyScripts(box);
-    await box.serve();
-    const around = fc.sample(surroundings, {
-      seed,
-      numRuns: Math.max(Math.ceil(count / casesPerSurroundings), 2),
-    });
-    const calls = fc.sample(tool.calls, { seed, numRuns: count });
-    for (const [number, own] of around.entries()) {
-      const isOnTerminal = tool.isForTerminals === true && number % 2 === 1;
-      const first = Math.floor((number * count) / around.length);
-      const end = Math.floor(((number + 1) * count) / around.length);
-      for (const [offset, call] of calls.slice(first, end).entries()) {
-        const one = { index: first + offset, tool, around: own, call, isOnTerminal };
-        results.push({ one, comparison: await compare(box, scripts, one) });
+  beforeAll(
+    async () => {
+      equip(box);
+      makePlaces(box);
+      const scripts = copyScripts(box);
+      await box.serve();
+      const around = fc.sample(surroundings, {
+        seed,
+        numRuns: Math.max(Math.ceil(count / casesPerSurroundings), 2),
+      });
+      const calls = fc.sample(tool.calls, { seed, numRuns: count });
+      for (const [number, own] of around.entries()) {
+        const isOnTerminal = tool.isForTerminals === true && number % 2 === 1;
+        const first = Math.floor((number * count) / around.length);
+        const end = Math.floor(((number + 1) * count) / around.length);
+        for (const [offset, call] of calls.slice(first, end).entries()) {
+          const one = { index: first + offset, tool, around: own, call, isOnTerminal };
+          results.push({ one, comparison: await compare(box, scripts, one) });
+        }
       }
-    }
-  }, count * caseTimeoutMs);
+    },
+    60_000 + count * caseTimeoutMs,
+  );
 
   afterAll(async () => {
     await box[Symbol.asyncDispose]();

@@ -7,7 +7,7 @@ import { mkdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } fr
 import { dirname, join } from "node:path";
 import fc from "fast-check";
 import { setting } from "../helpers/property.ts";
-import { ended, Sandbox } from "../helpers/sandbox.ts";
+import { type Ended, ended, Sandbox } from "../helpers/sandbox.ts";
 import { concurrently } from "../helpers/wait.ts";
 import { copyScripts, equip, runUntilWarm, startWarm, warmRuns } from "../helpers/warm.ts";
 
@@ -158,8 +158,7 @@ test(`each of ${editCount} edits is seen by a run that follows at once`, async (
     const drawn = edits[index];
     if (drawn) drawn[0] = kind;
   }
-  const run = async (): Promise<ReturnType<typeof ended>> =>
-    await startWarm(box, project.script, []).ended;
+  const run = async (): Promise<Ended> => await startWarm(box, project.script, []).ended;
   const wrong: string[] = [];
   let warmCount = 0;
   for (const [index, edit] of [undefined, ...edits].entries()) {
@@ -182,7 +181,7 @@ test("64 jobs share no random value", async () => {
   const script = join(copyScripts(box), "random.ts");
   await box.serve();
   const outputs: string[] = [];
-  const run = async (): Promise<ReturnType<typeof ended>> => {
+  const run = async (): Promise<Ended> => {
     const result = await startWarm(box, script, []).ended;
     expect(result).toEqual(ended({ stdout: result.stdout }));
     outputs.push(result.stdout);
