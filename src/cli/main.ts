@@ -12,6 +12,7 @@ import { pingCommand, statusCommand, stopCommand } from "./commands/control.ts";
 import { runHelp } from "./commands/run-help.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { versionCommand } from "./commands/version.ts";
+import { whyCommand } from "./commands/why.ts";
 import { exitCodes } from "./exit-codes.ts";
 import { readOptions, UsageError } from "./options.ts";
 import type { Output } from "./output.ts";
@@ -24,6 +25,7 @@ const commands: Readonly<Record<string, Command>> = {
   stop: stopCommand,
   commands: commandsCommand,
   allow: allowCommand,
+  why: whyCommand,
   version: versionCommand,
 };
 

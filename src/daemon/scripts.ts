@@ -37,7 +37,7 @@ import { errorRefused } from "../execution/program.ts";
 import { SystemError } from "../os/errors.ts";
 import { duplicate, type Fd, type RawFd } from "../os/fd.ts";
 import { descriptorTarget, statusOfFd } from "../os/files.ts";
-import { proportionalKiB } from "../os/proc.ts";
+import { type MemoryUse, memoryUse } from "../os/proc.ts";
 import { isTerminal } from "../os/terminal.ts";
 import type { Timer } from "../os/timers.ts";
 import type { Children } from "./children.ts";
@@ -65,8 +65,8 @@ export interface VariantReport {
   readonly pid: number;
   readonly spares: number;
   readonly served: number;
-  /** Proportional memory of the image; undefined when it is not there. */
-  readonly memoryKiB: number | undefined;
+  /** Undefined when the image is not there. */
+  readonly memory: MemoryUse | undefined;
   readonly modules: number;
   readonly inputs: number;
   readonly excluded: readonly Exclusion[];
@@ -150,7 +150,7 @@ export class Scripts implements Disposable {
       quarantined: script.quarantined,
       variants: script.variants.map(({ image, prepared, excluded }) => ({
         ...image.status,
-        memoryKiB: proportionalKiB(this.#loop.sys, image.status.pid),
+        memory: memoryUse(this.#loop.sys, image.status.pid),
         modules: prepared?.moduleCount ?? 0,
         inputs: prepared?.inputCount ?? 0,
         excluded,

@@ -60,13 +60,30 @@ export function isInForeground(sys: Sys): boolean {
   return !standing || standing.foreground < 0 || standing.foreground === standing.group;
 }
 
-/** Memory of a process in KiB, shared pages counted by their share; undefined when that cannot be told. */
-export function proportionalKiB(sys: Sys, pid: number): number | undefined {
+/** The memory of a process in KiB. See proc(5), smaps_rollup. */
+export interface MemoryUse {
+  /** Shared pages counted by their share. */
+  readonly proportionalKiB: number;
+  readonly privateKiB: number;
+  readonly sharedKiB: number;
+}
+
+/** Undefined when that cannot be told: the process is gone. */
+export function memoryUse(sys: Sys, pid: number): MemoryUse | undefined {
+  let rollup: string;
   try {
-    const rollup = latin1(readFile(sys, `/proc/${pid}/smaps_rollup`));
-    return Number(/^Pss:\s+(\d+) kB$/m.exec(rollup)?.[1]);
+    rollup = latin1(readFile(sys, `/proc/${pid}/smaps_rollup`));
   } catch (error) {
     if (error instanceof SystemError) return undefined;
     throw error;
   }
+  const kibibytes = (name: string): number => {
+    const start = rollup.indexOf(`\n${name}:`) + name.length + 2;
+    return Number.parseInt(rollup.slice(start), 10);
+  };
+  return {
+    proportionalKiB: kibibytes("Pss"),
+    privateKiB: kibibytes("Private_Clean") + kibibytes("Private_Dirty"),
+    sharedKiB: kibibytes("Shared_Clean") + kibibytes("Shared_Dirty"),
+  };
 }

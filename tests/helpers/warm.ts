@@ -62,7 +62,7 @@ export async function untilSettled(box: Sandbox): Promise<void> {
 
 /** The words that run a script warm. */
 export function warmCommand(box: Sandbox, script: string, args: readonly string[]): string[] {
-  return [join(box.bin, "prefork"), "run", "-w", "--warm", script, ...args];
+  return [join(box.bin, "prefork"), "run", "-w", "--mode", "runtime", "--warm", script, ...args];
 }
 
 /** The words that run it without us. The name is what `process.argv0` is to be. */

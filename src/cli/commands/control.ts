@@ -1,18 +1,10 @@
 /** `prefork ping`, `status` and `stop`. */
-import type { Sys } from "../../../ffi/sys.ts";
-import type { Daemon } from "../../client/connect.ts";
 import { awaitStopping, ping, type Report, status, stop } from "../../client/control.ts";
 import { discoveryOptions } from "../options.ts";
-import type { Output } from "../output.ts";
-import {
-  discoveryRequest,
-  findDaemon,
-  noDaemon,
-  ownVariables,
-  type Search,
-  surroundings,
-} from "../place.ts";
-import { type Command, helpOption, jsonOption, textValue, type Values } from "./command.ts";
+import { noDaemon } from "../place.ts";
+import { type Command, helpOption, jsonOption } from "./command.ts";
+import { find, reach } from "./reach.ts";
+import { imageRows, type ReportedScript } from "./why.ts";
 
 export const pingCommand: Command = {
   summary: "Ask the daemon whether it answers",
@@ -66,22 +58,6 @@ export const stopCommand: Command = {
   },
 };
 
-function find(sys: Sys, output: Output, values: Values): Search {
-  const warn = (message: string): void => output.complain(message);
-  const around = surroundings(sys, ownVariables, warn);
-  const socket = textValue(values, "socket");
-  const mode = textValue(values, "mode");
-  const project = textValue(values, "project");
-  const request = discoveryRequest({ socket, mode, project }, ownVariables);
-  return findDaemon(sys, { request, around }, warn);
-}
-
-function reach(sys: Sys, output: Output, values: Values): Daemon {
-  const { daemon, tried } = find(sys, output, values);
-  if (daemon) return daemon;
-  throw noDaemon(tried);
-}
-
 function formatReport(report: Report): string {
   const image = report["image"] as Report;
   const rows: [string, string][] = [
@@ -96,6 +72,7 @@ function formatReport(report: Report): string {
       `${image["state"]}, pid ${image["pid"]}, ${image["spares"]} spare, ${image["served"]} served`,
     ],
   ];
+  rows.push(...imageRows((report["images"] ?? []) as ReportedScript[]));
   return rows.map(([name, value]) => `${name.padEnd(11)} ${value}\n`).join("");
 }
 
