@@ -295,12 +295,14 @@ export class Scripts implements Disposable {
       ? { env, directory: duplicate(sys, job.directory), circumstances: job.circumstances }
       : undefined;
     if (model) script.isBuilding = true;
-    const finish = (modules: readonly string[] | undefined): void => {
+    let recorded: readonly string[] | undefined;
+    const finish = (hasRun: boolean): void => {
       if (!model) return;
-      if (modules && !script.recipe.preload) {
-        script.modules = modules.filter((module) => module !== script.recipe.path);
+      if (hasRun && !script.recipe.preload) {
+        // One that was killed has not told: then each job loads them, in a runtime that is there already.
+        script.modules = (recorded ?? []).filter((module) => module !== script.recipe.path);
       }
-      if (script.modules && !this.#isClosed) this.#build(script, model, 1);
+      if (hasRun && script.modules && !this.#isClosed) this.#build(script, model, 1);
       else script.isBuilding = false;
       model.directory[Symbol.dispose]();
     };
@@ -315,7 +317,6 @@ export class Scripts implements Disposable {
       isRecorded: model !== undefined && !script.recipe.preload,
       streams: job.circumstances.streams,
     };
-    let recorded: readonly string[] | undefined;
     const recording = {
       onRecorded: (json: string) => {
         recorded = JSON.parse(json) as string[]; // from a process of the same binary
@@ -325,17 +326,17 @@ export class Scripts implements Disposable {
       ...start,
       ...(orders.isRecorded ? recording : {}),
       onRefused: (refused) => {
-        finish(undefined);
+        finish(false);
         start.onRefused(refused);
       },
       onUnfit: (why) => {
-        finish(undefined);
+        finish(false);
         const reason = `${utf8(firstString(start.request.argv))}: cannot be started: ${why}`;
         start.onRefused({ code: "failed", errno: 0, reason });
       },
       onExit: (exit) => {
         start.onExit(exit);
-        finish(recorded);
+        finish(true);
       },
     };
     try {

@@ -16,13 +16,13 @@ import { type MessageReceiver, type Received, sendMessage } from "../../transpor
 import { enterAttributes, leaveGroup } from "../starter.ts";
 import type { Inputs } from "./inputs.ts";
 import { loadedFiles } from "./modules.ts";
+import { renewTerminalSizes } from "./observe.ts";
 import {
   hideOwnModules,
   renewArguments,
   renewClocks,
   renewDirectory,
   renewEnvironment,
-  renewTerminalSize,
   renewTitle,
   replaceStream,
 } from "./renew.ts";
@@ -61,7 +61,7 @@ export function becomeJob(
   }
   say({ type: "started" });
   if (!orders.isRecorded) daemon[Symbol.dispose]();
-  else process.on("exit", () => say({ type: "recorded", json: JSON.stringify(loadedFiles()) }));
+  else atExit(() => say({ type: "recorded", json: JSON.stringify(loadedFiles()) }));
   return orders.script;
 }
 
@@ -82,8 +82,28 @@ function enter(sys: Sys, request: RunRequest, { fds }: Received, orders: Orders)
   renewEnvironment(environmentMap(request.env));
   renewClocks();
   renewTitle(sys, latin1(request.argv.bytes.subarray(0, request.argv.bytes.indexOf(0))));
-  renewTerminalSize();
+  renewTerminalSizes();
   hideOwnModules();
+}
+
+/** Calls `act` when the process ends, by a listener that a script does not see. */
+function atExit(act: () => void): void {
+  process.on("exit", act);
+  const { eventNames, listenerCount, listeners, rawListeners } = process;
+  const others = (all: readonly unknown[]): unknown[] => all.filter((one) => one !== act);
+  const unseen = {
+    eventNames: () =>
+      eventNames.call(process).filter((name) => name !== "exit" || unseen.listenerCount(name) > 0),
+    listenerCount: (name: string, one?: (...args: unknown[]) => void) =>
+      one === undefined
+        ? others(listeners.call(process, name)).length
+        : listenerCount.call(process, name, one),
+    listeners: (name: string) => others(listeners.call(process, name)),
+    rawListeners: (name: string) => others(rawListeners.call(process, name)),
+  };
+  for (const [name, value] of Object.entries(unseen)) {
+    Object.defineProperty(process, name, { value, configurable: true, writable: true });
+  }
 }
 
 function placeDescriptors(sys: Sys, { descriptors }: RunRequest, fds: readonly RawFd[]): void {

@@ -225,6 +225,17 @@ function observeArguments(seen: Observations, wrapping: Wrapping, args: readonly
   });
 }
 
+/** The streams that exist by now: asking for one makes it, and that is for the script to do. */
+const madeStreams = new Set<"stdin" | "stdout" | "stderr">();
+
+/** A terminal's size, as the streams have it that were made ahead. */
+export function renewTerminalSizes(): void {
+  for (const name of madeStreams) {
+    const stream = process[name] as { isTTY?: boolean; _refreshSize?: () => void };
+    if (stream.isTTY) stream._refreshSize?.();
+  }
+}
+
 /** Whether a stream is a terminal is in every guard; what else it is matters to who has asked for it. */
 function observeStreams(
   seen: Observations,
@@ -235,7 +246,7 @@ function observeStreams(
     const value = kinds[number];
     if (value) seen.streams[number] ??= { value, module: callingModule() };
   };
-  for (const [number, name] of ["stdin", "stdout", "stderr"].entries()) {
+  for (const [number, name] of (["stdin", "stdout", "stderr"] as const).entries()) {
     const property = Object.getOwnPropertyDescriptor(process, name);
     if (!property) continue;
     let isTouched = false;
@@ -244,6 +255,7 @@ function observeStreams(
       enumerable: property.enumerable ?? true,
       get() {
         note(number);
+        madeStreams.add(name);
         if (!isTouched) {
           isTouched = true;
           Object.defineProperty(process, name, property);

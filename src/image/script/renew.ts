@@ -95,17 +95,14 @@ export function renewClocks(): void {
   const startMs = performance.now();
   const startNs = Bun.nanoseconds();
   const [now, nanoseconds] = [performance.now.bind(performance), Bun.nanoseconds];
-  const prototype = Object.getPrototypeOf(performance);
-  Object.defineProperty(prototype, "now", {
-    value: function now_() {
-      return now() - startMs;
-    },
+  const counted = { now: () => now() - startMs }; // with the name of what it stands for
+  Object.defineProperty(performance, "now", {
+    value: counted.now,
     configurable: true,
     enumerable: true,
     writable: true,
   });
-  Object.defineProperty(prototype.now, "name", { value: "now" });
-  Object.defineProperty(prototype, "timeOrigin", {
+  Object.defineProperty(Object.getPrototypeOf(performance), "timeOrigin", {
     get: () => origin,
     configurable: true,
     enumerable: true,
@@ -187,14 +184,6 @@ function identityOf(sys: Sys, number: number): string | undefined {
     return statusOfFd(sys, number as RawFd).identity;
   } catch {
     return undefined; // the one that was used for listing
-  }
-}
-
-/** A terminal's size, as the stream has it. */
-export function renewTerminalSize(): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    const terminal = stream as { isTTY?: boolean; _refreshSize?: () => void };
-    if (terminal.isTTY) terminal._refreshSize?.();
   }
 }
 
