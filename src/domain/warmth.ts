@@ -26,8 +26,8 @@ export interface Guard {
   readonly args: Observed<string> | undefined;
   /** Words that were looked for among them, and whether they were there. */
   readonly words: Readonly<Record<string, Observed<boolean>>>;
-  /** By descriptor; a stream nobody looked at matters only in whether it is a terminal. */
-  readonly streams: readonly (Observed<StreamKind> | undefined)[];
+  /** What 0, 1 and 2 are: the runtime treats each kind in its own way, from its start on. */
+  readonly streams: readonly StreamKind[];
 }
 
 /** What an image is to be, or what a fresh process is to run. */
@@ -131,7 +131,7 @@ export function runtimeGuard(circumstances: Circumstances): Guard {
     cwd: undefined,
     args: undefined,
     words: {},
-    streams: circumstances.streams.map((value) => ({ value, module: "the runtime" })),
+    streams: circumstances.streams,
   };
 }
 
@@ -167,15 +167,9 @@ export function firstDifference(guard: Guard, job: Circumstances): string | unde
     if (job.args.includes(word) === value) continue;
     return `${word} is ${value ? "not " : ""}among the arguments, and ${module} has looked for it`;
   }
-  for (const [number, observed] of guard.streams.entries()) {
+  for (const [number, kind] of guard.streams.entries()) {
     const own = job.streams[number];
-    const isSame =
-      observed?.module === "the runtime"
-        ? (own === "terminal") === (observed.value === "terminal")
-        : own === observed?.value;
-    if (observed && !isSame) {
-      return `descriptor ${number} is a ${own}, and ${observed.module} has seen a ${observed.value}`;
-    }
+    if (own !== kind) return `descriptor ${number} is a ${own}, and the image's is a ${kind}`;
   }
   return undefined;
 }

@@ -116,10 +116,9 @@ function guardLines({ env, names, cwd, args, words, streams }: Guard): string[] 
   for (const [word, { value, module }] of Object.entries(words)) {
     rows.push([word, value ? "among the arguments" : "not among the arguments", module]);
   }
-  for (const [number, observed] of streams.entries()) {
-    if (observed) rows.push([`descriptor ${number}`, observed.value, observed.module]);
-  }
-  return rows
+  const all = `    for jobs whose 0, 1, 2 are: ${streams.join(", ")}`;
+  const lines = rows
     .filter(([, , module]) => module !== "the runtime")
     .map(([what, value, module]) => `    for jobs with ${what}: ${value} (${module})`);
+  return [all, ...lines];
 }

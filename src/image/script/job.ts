@@ -16,13 +16,13 @@ import { type MessageReceiver, type Received, sendMessage } from "../../transpor
 import { enterAttributes, leaveGroup } from "../starter.ts";
 import type { Inputs } from "./inputs.ts";
 import { loadedFiles } from "./modules.ts";
-import { renewTerminalSizes } from "./observe.ts";
 import {
   hideOwnModules,
   renewArguments,
   renewClocks,
   renewDirectory,
   renewEnvironment,
+  renewTerminalSizes,
   renewTitle,
   replaceStream,
 } from "./renew.ts";
@@ -82,7 +82,7 @@ function enter(sys: Sys, request: RunRequest, { fds }: Received, orders: Orders)
   renewEnvironment(environmentMap(request.env));
   renewClocks();
   renewTitle(sys, latin1(request.argv.bytes.subarray(0, request.argv.bytes.indexOf(0))));
-  renewTerminalSizes();
+  if (orders.isImage) renewTerminalSizes(orders.streams);
   hideOwnModules();
 }
 

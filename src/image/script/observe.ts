@@ -11,7 +11,7 @@ import childProcess from "node:child_process";
 import nodeCrypto from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import type { Exclusion, Guard, Observed, StreamKind } from "../../domain/warmth.ts";
+import type { Exclusion, Guard, Observed } from "../../domain/warmth.ts";
 import { namesText } from "../../domain/warmth.ts";
 import { Wrapping } from "./wrap.ts";
 
@@ -24,7 +24,6 @@ export class Observations {
   args: Observed<string> | undefined;
   /** Words that were looked for among the arguments, and whether they were there. */
   readonly words = new Map<string, Observed<boolean>>();
-  readonly streams: (Observed<StreamKind> | undefined)[] = [];
   readonly effects: Exclusion[] = [];
   /** What is worth knowing, and no reason not to load a module ahead. */
   readonly notes: Exclusion[] = [];
@@ -41,18 +40,13 @@ export class Observations {
       cwd: this.cwd,
       args: this.args,
       words: Object.fromEntries(this.words),
-      streams: guard.streams.map((observed, number) => this.streams[number] ?? observed),
+      streams: guard.streams,
     };
   }
 }
 
-interface Surroundings {
-  readonly streams: readonly StreamKind[];
-  readonly args: readonly string[];
-}
-
 /** Observes until the function it returns is called. */
-export function observe(seen: Observations, around: Surroundings): () => void {
+export function observe(seen: Observations, args: readonly string[]): () => void {
   const wrapping = new Wrapping();
   const effect = (reason: string): void => {
     const [module = unknownModule, ...importers] = callingModules();
@@ -62,8 +56,7 @@ export function observe(seen: Observations, around: Surroundings): () => void {
   };
   observeEnvironment(seen, wrapping);
   observeDirectory(seen, wrapping);
-  observeArguments(seen, wrapping, around.args);
-  observeStreams(seen, wrapping, around.streams);
+  observeArguments(seen, wrapping, args);
   observeFiles(seen, wrapping);
   for (const name of ["setTimeout", "setInterval", "setImmediate"] as const) {
     wrapping.wrap(globalThis, name, () => effect(`calls ${name}()`));
@@ -223,50 +216,6 @@ function observeArguments(seen: Observations, wrapping: Wrapping, args: readonly
   wrapping.defer(() => {
     process.argv = real;
   });
-}
-
-/** The streams that exist by now: asking for one makes it, and that is for the script to do. */
-const madeStreams = new Set<"stdin" | "stdout" | "stderr">();
-
-/** A terminal's size, as the streams have it that were made ahead. */
-export function renewTerminalSizes(): void {
-  for (const name of madeStreams) {
-    const stream = process[name] as { isTTY?: boolean; _refreshSize?: () => void };
-    if (stream.isTTY) stream._refreshSize?.();
-  }
-}
-
-/** Whether a stream is a terminal is in every guard; what else it is matters to who has asked for it. */
-function observeStreams(
-  seen: Observations,
-  wrapping: Wrapping,
-  kinds: readonly StreamKind[],
-): void {
-  const note = (number: number): void => {
-    const value = kinds[number];
-    if (value) seen.streams[number] ??= { value, module: callingModule() };
-  };
-  for (const [number, name] of (["stdin", "stdout", "stderr"] as const).entries()) {
-    const property = Object.getOwnPropertyDescriptor(process, name);
-    if (!property) continue;
-    let isTouched = false;
-    Object.defineProperty(process, name, {
-      configurable: true,
-      enumerable: property.enumerable ?? true,
-      get() {
-        note(number);
-        madeStreams.add(name);
-        if (!isTouched) {
-          isTouched = true;
-          Object.defineProperty(process, name, property);
-        }
-        return Reflect.get(process, name);
-      },
-    });
-    wrapping.defer(() => {
-      if (!isTouched) Object.defineProperty(process, name, property);
-    });
-  }
 }
 
 function observeFiles(seen: Observations, wrapping: Wrapping): void {

@@ -75,7 +75,7 @@ export async function prepareImage(
   const preload = orders.preload.map((name) => resolveFrom(name, orders.from));
   const order = loadOrder(survey(preload).graph, orders.script, preload).filter(isLoadable);
   const before = new State(sys, streams);
-  const stop = observe(seen, circumstances);
+  const stop = observe(seen, orders.args);
   for (const module of order) await load(module, seen, before);
   const flaw =
     orders.warmup && (await warmUp(resolveFrom(orders.warmup, orders.from), seen, before));
@@ -108,7 +108,8 @@ export async function prepareImage(
     renewProcessNumbers(sys);
     renewRandomness();
     for (const probe of probes) probe[Symbol.dispose]();
-    copyHeapAhead(sys);
+    // A job that waits already needs the processor more.
+    if (waitFor(sys, [{ fd: spare.raw, for: "reading" }], 0).length === 0) copyHeapAhead(sys);
   } catch (error) {
     writeText(sys, log.raw, `a spare cannot get ready: ${reasonOf(error)}\n`);
     exitNow(sys, 1);

@@ -11,6 +11,7 @@ import { allocate } from "../../../ffi/memory.ts";
 import { epollEvent } from "../../../ffi/structs.ts";
 import type { Sys } from "../../../ffi/sys.ts";
 import { latin1 } from "../../base/strings.ts";
+import type { StreamKind } from "../../domain/warmth.ts";
 import { check } from "../../os/errors.ts";
 import { own, type RawFd } from "../../os/fd.ts";
 import {
@@ -184,6 +185,18 @@ function identityOf(sys: Sys, number: number): string | undefined {
     return statusOfFd(sys, number as RawFd).identity;
   } catch {
     return undefined; // the one that was used for listing
+  }
+}
+
+/** A terminal's size, of which the runtime keeps what the image's was. */
+export function renewTerminalSizes(kinds: readonly StreamKind[]): void {
+  for (const [number, name] of [
+    [1, "stdout"],
+    [2, "stderr"],
+  ] as const) {
+    if (kinds[number] !== "terminal") continue;
+    const stream = process[name] as { _refreshSize?: () => void };
+    stream._refreshSize?.();
   }
 }
 
