@@ -20,7 +20,7 @@ import {
   makePlaces,
 } from "./comparison.ts";
 
-const casesWanted = setting("PREFORK_CASES") ?? 12;
+const casesWanted = setting("PREFORK_CASES") ?? 2;
 const seed = setting("PREFORK_SEED") ?? 20_251_127;
 
 /** So many cases have their surroundings in common: an image is made for them, and then serves them. */

@@ -25,7 +25,7 @@ import {
   warmRuns,
 } from "../helpers/warm.ts";
 
-const forksWanted = setting("PREFORK_FORKS") ?? 300;
+const forksWanted = setting("PREFORK_FORKS") ?? 40;
 const atOnce = 64;
 /** One takes some 100 ms; a hang is one that takes this long. */
 const hangMs = 30_000;
