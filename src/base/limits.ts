@@ -98,6 +98,9 @@ export const prepareTimeoutMs = 60_000;
 /** Images in one daemon; at the bound the one that was used least lately is let go. */
 export const scriptImagesMax = 16;
 
+/** Scripts a daemon remembers; at the bound those without an image are forgotten. */
+export const scriptsMax = 1024;
+
 /** So many images of a script may fail in a row; then it runs cold until it changes. */
 export const imageFailuresMax = 2;
 

@@ -12,6 +12,7 @@ import {
   prepareRoundsMax,
   prepareTimeoutMs,
   scriptImagesMax,
+  scriptsMax,
   sparesDefault,
 } from "../base/limits.ts";
 import {
@@ -36,7 +37,7 @@ import {
 import { errorRefused } from "../execution/program.ts";
 import { SystemError } from "../os/errors.ts";
 import { duplicate, type Fd, type RawFd } from "../os/fd.ts";
-import { descriptorTarget, statusOfFd } from "../os/files.ts";
+import { descriptorTarget, stateOf, statusOfFd } from "../os/files.ts";
 import { type MemoryUse, memoryUse } from "../os/proc.ts";
 import { isTerminal } from "../os/terminal.ts";
 import type { Timer } from "../os/timers.ts";
@@ -77,6 +78,8 @@ export interface VariantReport {
 /** One image of a script, made for the circumstances of one job. */
 interface Variant {
   readonly image: Image;
+  /** The directory it was made in, until it is known whether it has to be made anew. */
+  readonly directory: Fd;
   prepared: Prepared | undefined;
   usedMs: number;
   excluded: readonly Exclusion[];
@@ -111,7 +114,7 @@ interface Script {
   misses: number;
   /** Images that failed in a row; see `imageFailuresMax`. */
   failures: number;
-  quarantined: string | undefined;
+  quarantined: { readonly reason: string; readonly version: string } | undefined;
   /** One is being made. */
   isBuilding: boolean;
 }
@@ -147,7 +150,7 @@ export class Scripts implements Disposable {
       warm: script.warm,
       cold: script.cold,
       reason: script.reason,
-      quarantined: script.quarantined,
+      quarantined: script.quarantined?.reason,
       variants: script.variants.map(({ image, prepared, excluded }) => ({
         ...image.status,
         memory: memoryUse(this.#loop.sys, image.status.pid),
@@ -174,6 +177,10 @@ export class Scripts implements Disposable {
       return start.onRefused({ code: "notFound", errno: 0, reason });
     }
     const script = this.#scriptOf(recipeOf(file, command), start, command?.env ?? []);
+    if (script.quarantined && script.quarantined.version !== this.#versionOf(script)) {
+      script.quarantined = undefined;
+      script.failures = 0;
+    }
     const circumstances = this.#circumstances(start, here, script.recipe.prefix);
     const { variant, reason } = this.#choose(script, circumstances);
     if (!variant) return this.#runCold(script, start, { directory, circumstances, reason });
@@ -186,6 +193,13 @@ export class Scripts implements Disposable {
         script.warm += 1;
         script.failures = 0;
         start.onStarted(pid);
+      },
+      onRefused: (refused) => {
+        if (refused.code !== "lost") return start.onRefused(refused);
+        // It had not said that it has started: nothing of the script has run.
+        this.#drop(script, variant);
+        this.#failed(script, "a child died before it started");
+        fallBack("the child that was to run it died");
       },
       onUnavailable: () => fallBack("its image was not able to fork"),
       onUnfit: (why) => {
@@ -201,16 +215,13 @@ export class Scripts implements Disposable {
   close(): void {
     this.#isClosed = true;
     this.#sweep?.cancel();
-    for (const { variants } of this.#scripts.values()) {
-      for (const { image } of variants) image.close();
+    for (const script of this.#scripts.values()) {
+      for (const variant of script.variants) this.#drop(script, variant);
     }
   }
 
   [Symbol.dispose](): void {
     this.close();
-    for (const { variants } of this.#scripts.values()) {
-      for (const { image } of variants) image[Symbol.dispose]();
-    }
   }
 
   /** By all that makes it what it is: the recipe, and the values of the variables it names. */
@@ -235,8 +246,17 @@ export class Scripts implements Disposable {
       quarantined: undefined,
       isBuilding: false,
     };
+    this.#forgetOldest();
     this.#scripts.set(key, script);
     return script;
+  }
+
+  /** At the bound, scripts without an image are forgotten, the first that were run first. */
+  #forgetOldest(): void {
+    for (const [key, { variants, isBuilding }] of this.#scripts) {
+      if (this.#scripts.size < scriptsMax) return;
+      if (variants.length === 0 && !isBuilding) this.#scripts.delete(key);
+    }
   }
 
   #circumstances(start: Start, cwd: string, prefix: readonly string[]): Circumstances {
@@ -267,7 +287,7 @@ export class Scripts implements Disposable {
       return { variant: undefined, reason: "it is configured to run cold" };
     }
     let reason = script.isBuilding ? "its image is being made" : "it has no image yet";
-    if (script.quarantined !== undefined) reason = `its images fail: ${script.quarantined}`;
+    if (script.quarantined) reason = `its images fail: ${script.quarantined.reason}`;
     let isMiss = false;
     for (const variant of script.variants) {
       if (!variant.prepared || !variant.image.isReady) continue;
@@ -299,6 +319,7 @@ export class Scripts implements Disposable {
     const finish = (hasRun: boolean): void => {
       if (!model) return;
       if (hasRun && !script.recipe.preload) {
+        script.excluded = [];
         // One that was killed has not told: then each job loads them, in a runtime that is there already.
         script.modules = (recorded ?? []).filter((module) => module !== script.recipe.path);
       }
@@ -360,7 +381,7 @@ export class Scripts implements Disposable {
   /** Whether one should be made for circumstances in which none could be used. */
   #wantsImage(script: Script, { env }: Circumstances): boolean {
     if (script.recipe.isCold) return false;
-    if (script.isBuilding || this.#isClosed || script.quarantined !== undefined) return false;
+    if (script.isBuilding || this.#isClosed || script.quarantined) return false;
     if ([...env.keys()].some((name) => name.startsWith("BUN_"))) return false; // never fits
     return script.variants.length === 0 || script.misses >= 2;
   }
@@ -370,12 +391,12 @@ export class Scripts implements Disposable {
     const { log } = this.#loop;
     const { circumstances } = model;
     const directory = duplicate(this.#loop.sys, model.directory.raw);
-    const next = { ...model, directory };
     const excluded = script.excluded;
     const variant: Variant = {
       prepared: undefined,
       usedMs: this.#loop.nowMs(),
       excluded,
+      directory,
       image: new Image(this.#loop, this.#parts, {
         name: `${script.recipe.path} (${round})`,
         build: scriptImageProcess(
@@ -397,8 +418,13 @@ export class Scripts implements Disposable {
         readyTimeoutMs: prepareTimeoutMs,
         spares: script.recipe.spares,
         onPrepared: (prepared) => {
-          using _directory = directory;
           script.isBuilding = false;
+          if (prepared.changed !== undefined) {
+            log.debug(`an image of ${script.recipe.path} is of no use: ${prepared.changed}`);
+            script.modules = script.recipe.preload;
+            this.#drop(script, variant);
+            return false;
+          }
           if (prepared.flaw !== undefined) {
             this.#drop(script, variant);
             this.#failed(script, prepared.flaw);
@@ -408,9 +434,9 @@ export class Scripts implements Disposable {
             const without = new Set(prepared.excluded.map(({ module }) => module));
             script.excluded = [...script.excluded, ...prepared.excluded];
             script.modules = (script.modules ?? []).filter((module) => !without.has(module));
+            this.#build(script, { ...model, directory }, round + 1);
             this.#drop(script, variant);
             script.isBuilding = true;
-            this.#build(script, next, round + 1);
             return false;
           }
           if (prepared.excluded.length > 0) {
@@ -418,15 +444,14 @@ export class Scripts implements Disposable {
             this.#failed(script, `${prepared.excluded[0]?.module} ${prepared.excluded[0]?.reason}`);
             return false;
           }
+          directory[Symbol.dispose]();
           script.misses = 0;
           variant.prepared = prepared;
           this.#scheduleSweep();
           return true;
         },
         onGone: (reason) => {
-          directory[Symbol.dispose]();
-          script.isBuilding = false;
-          script.variants = script.variants.filter((other) => other !== variant);
+          this.#drop(script, variant);
           this.#failed(script, reason);
         },
       }),
@@ -441,11 +466,19 @@ export class Scripts implements Disposable {
     this.#loop.log.warn(`an image of ${script.recipe.path} failed: ${reason}`);
     if (script.failures < imageFailuresMax) return;
     this.#loop.log.error(`${script.recipe.path} runs cold until it changes: ${reason}`);
-    script.quarantined = reason;
+    script.quarantined = { reason, version: this.#versionOf(script) };
+  }
+
+  /** What its files are, as far as they are known without an image. */
+  #versionOf({ recipe, modules = [] }: Script): string {
+    const files = [recipe.path, ...modules].filter((file) => file.startsWith("/"));
+    return files.map((file) => stateOf(this.#loop.sys, file)?.version ?? "").join("\n");
   }
 
   #drop(script: Script, variant: Variant): void {
     script.variants = script.variants.filter((other) => other !== variant);
+    if (!variant.prepared) script.isBuilding = false;
+    variant.directory[Symbol.dispose]();
     variant.image.close();
   }
 

@@ -63,6 +63,8 @@ export interface Prepared {
   readonly excluded: readonly Exclusion[];
   /** What its modules have done that is worth knowing. */
   readonly notes: readonly Exclusion[];
+  /** A file that was changed meanwhile: another attempt may do. */
+  readonly changed: string | undefined;
   /** Why no job can be forked out of it; undefined when it can. */
   readonly flaw: string | undefined;
 }

@@ -96,10 +96,8 @@ export async function prepareImage(
     inputCount: inputs.count,
     excluded,
     notes: seen.notes,
-    flaw:
-      excluded.length > 0
-        ? undefined
-        : (flaw ?? before.flaw() ?? inputs.changedSince(startedMs) ?? (await tryFork(sys, log))),
+    changed: inputs.changedSince(startedMs),
+    flaw: excluded.length > 0 ? undefined : (flaw ?? before.flaw() ?? (await tryFork(sys, log))),
   };
   tell({ type: "prepared", json: JSON.stringify(report) });
   const spare = serveForks(sys, receiver, daemon);

@@ -1,0 +1,125 @@
+/** Configured commands from allowing them to running warm, what `prefork why` tells, and what fails. */
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { mkdirSync } from "node:fs";
+import { type Ended, ended, Sandbox } from "../helpers/sandbox.ts";
+import { until } from "../helpers/wait.ts";
+
+setDefaultTimeout(60_000);
+
+interface Told {
+  readonly name: string;
+  readonly warm: number;
+  readonly cold: number;
+  readonly reason?: string;
+  readonly quarantined?: string;
+  readonly variants: readonly { readonly state: string; readonly spares: number }[];
+}
+
+/** A project at work/p with one command, and a daemon. */
+class Project extends Sandbox {
+  constructor(toml: string, script: string) {
+    super();
+    for (const name of ["CONFIG", "STATE"]) {
+      this.env[`XDG_${name}_HOME`] = this.path(name.toLowerCase());
+    }
+    mkdirSync(this.path("work/p/.git"), { recursive: true });
+    this.write("work/p/prefork.toml", toml);
+    this.write("work/p/hello.ts", script);
+  }
+
+  async here(...words: string[]): Promise<Ended> {
+    return await this.run(words, { cwd: this.path("work/p") });
+  }
+
+  async why(): Promise<readonly Told[]> {
+    return JSON.parse((await this.here("prefork", "why", "--json")).stdout) as Told[];
+  }
+
+  /** Runs `words` until a run was warm. @returns its result. */
+  async runUntilWarm(...words: string[]): Promise<Ended> {
+    return await until("a run is warm", async () => {
+      const warm = async (): Promise<number> => (await this.why())[0]?.warm ?? 0;
+      const before = await warm();
+      const result = await this.here(...words);
+      return (await warm()) > before && result;
+    });
+  }
+}
+
+const hello = '[commands.hello]\nscript = "hello.ts"\nargs = ["from", "here"]\n';
+const greeting = "console.log(process.argv.slice(2).join(' '));\n";
+
+test("a configured command runs when it is allowed, with its arguments, and warm", async () => {
+  await using project = new Project(hello, greeting);
+  await project.serve();
+  const file = project.path("work/p/prefork.toml");
+  const notice = `pfd: ignoring ${file}: it is not allowed (read it, then run 'prefork allow' there)\n`;
+  const unknown = { end: 127, stderr: "pfc: hello: command not found\n" };
+  expect(await project.here("pfc", "-w", "hello", "you")).toEqual(
+    ended({ ...unknown, stderr: notice + unknown.stderr }),
+  );
+  // It is said once.
+  expect(await project.here("pfc", "-w", "hello", "you")).toEqual(ended(unknown));
+
+  expect((await project.here("prefork", "allow")).end).toBe(0);
+  const said = ended({ stdout: "from here you\n" });
+  expect(await project.here("pfc", "-w", "hello", "you")).toEqual(said);
+  expect(await project.runUntilWarm("pfc", "-w", "hello", "you")).toEqual(said);
+  expect(await project.here("prefork", "why", "hello")).toMatchObject({ end: 0, stderr: "" });
+
+  // Another text is another matter.
+  project.write("work/p/prefork.toml", hello.replace("here", "there"));
+  expect((await project.here("pfc", "-w", "hello")).end).toBe(127);
+});
+
+test("a command that is configured to run cold does", async () => {
+  await using project = new Project(`${hello}cold = true\n`, greeting);
+  await project.serve();
+  await project.here("prefork", "allow");
+  for (let count = 0; count < 3; count++) {
+    expect(await project.here("pfc", "-w", "hello")).toEqual(ended({ stdout: "from here\n" }));
+  }
+  expect(await project.why()).toMatchObject([
+    { warm: 0, cold: 3, reason: "it is configured to run cold", variants: [] },
+  ]);
+});
+
+test("an image that cannot be forked is told of, and everything runs cold", async () => {
+  // A warm-up that leaves a thread behind.
+  const toml = `${hello}preload = false\nwarmup = "./threads.ts"\n`;
+  await using project = new Project(toml, greeting);
+  project.write(
+    "work/p/threads.ts",
+    'import fs from "node:fs";\nawait fs.promises.readFile("/proc/self/stat");\n',
+  );
+  await project.serve();
+  await project.here("prefork", "allow");
+  const told = await until("its images have failed", async () => {
+    expect(await project.here("pfc", "-w", "hello")).toEqual(ended({ stdout: "from here\n" }));
+    const [one] = await project.why();
+    return one?.quarantined !== undefined && one;
+  });
+  expect(told.warm).toBe(0);
+  expect(told.quarantined).toContain("starts a thread");
+  expect((await project.here("prefork", "why", "hello")).stdout).toContain("runs cold until");
+
+  // A change of the script is a new chance; that of another script alone is not.
+  project.write("work/p/hello.ts", `${greeting}// changed\n`);
+  expect(await project.here("pfc", "-w", "hello")).toEqual(ended({ stdout: "from here\n" }));
+  expect((await project.why())[0]?.reason).toBe("it has no image yet");
+});
+
+test("what is not there is told", async () => {
+  await using box = new Sandbox();
+  await box.serve();
+  const missing = await box.pfc("-w", "--warm", "./nothing.ts");
+  expect(missing).toEqual(ended({ end: 127, stderr: "pfc: ./nothing.ts: no such file\n" }));
+  const tool = await box.pfc("-w", "--warm", "no-such-tool");
+  const stderr = "pfc: no-such-tool: not found in any node_modules/.bin\n";
+  expect(tool).toEqual(ended({ end: 127, stderr }));
+  const unknown = await box.prefork("why", "something");
+  expect(unknown.end).toBe(1);
+  expect(unknown.stderr).toBe(
+    "prefork: no script named 'something' has been run by this daemon (run one with 'prefork run --warm')\n",
+  );
+});
