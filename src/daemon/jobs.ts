@@ -28,7 +28,7 @@ import {
   resourceLimits,
   withSoftLimits,
 } from "../os/resource-limits.ts";
-import { signalName, signalNumbers, trySignal } from "../os/signals.ts";
+import { isOfInternalSignals, signalName, signalNumbers, trySignal } from "../os/signals.ts";
 import { trySpawn } from "../os/spawn.ts";
 import type { Timer } from "../os/timers.ts";
 import type { RunRequest, SignalRequest } from "../protocol/messages.ts";
@@ -303,7 +303,8 @@ export class Jobs {
     descriptors,
   }: RunRequest): Passing | undefined {
     if (controllingTerminal || attributes.nice !== this.#ownNice) return undefined;
-    if (attributes.ignoredSignals.some((byte) => byte !== 0)) return undefined;
+    const ignored = attributes.ignoredSignals;
+    if (!isOfInternalSignals(ignored) && ignored.some((byte) => byte !== 0)) return undefined;
     const limits = copyOf(attributes.limits);
     const differing = passingDifferences(this.#ownLimits, limits);
     if (!differing) return undefined;
@@ -342,11 +343,20 @@ export class Jobs {
     for (const { number, index } of request.descriptors) {
       descriptors.set(number, (fds[index] as Fd).raw); // the decoder checked the index
     }
-    const { umask, blockedSignals } = request.attributes;
+    const { umask, blockedSignals, ignoredSignals } = request.attributes;
+    const ignoresInternalSignals = isOfInternalSignals(ignoredSignals);
     const limits = { own: this.#ownLimits, passing: passing.limits };
     const around = (spawn: () => number): number =>
       withSoftLimits(sys, limits, passing.differing, spawn);
-    const program = { env: request.env, descriptors, directory, umask, blockedSignals, around };
+    const program = {
+      env: request.env,
+      descriptors,
+      directory,
+      umask,
+      blockedSignals,
+      ignoresInternalSignals,
+      around,
+    };
     const start: StartFile = (path, argv) => trySpawn(sys, { ...program, path, argv });
     return startProgram(sys, request, start, directory);
   }

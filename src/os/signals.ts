@@ -48,11 +48,27 @@ export function signalSet(signals: readonly (SignalName | number)[]): Memory {
   return set;
 }
 
-/** A sigset_t of all signals a process may set. */
+/** A sigset_t of all signals. */
 export function allSignals(): Memory {
   const set = allocate(sigsetSize);
   set.fill(0xff, 0, signalMax / 8);
   return set;
+}
+
+/** The two signals that glibc keeps to itself. A child of posix_spawn(3) ignores them, unless it is told not to. */
+const internalSignals: readonly number[] = [32, 33];
+
+/** All signals but glibc's own. */
+export function ownableSignals(): Memory {
+  const set = allSignals();
+  for (const number of internalSignals) setInMask(set, number, false);
+  return set;
+}
+
+/** Whether exactly those are in a mask: so it is in whatever was started by posix_spawn(3) of glibc. */
+export function isOfInternalSignals(mask: Uint8Array): boolean {
+  const internal = signalSet(internalSignals);
+  return mask.every((byte, index) => byte === internal[index]);
 }
 
 /** @returns the mask as it was before. */
@@ -121,7 +137,8 @@ function setAction(sys: Sys, number: number, handler: number): void {
  * When one of 0, 1 and 2 is a terminal, Bun handles SIGINT and SIGTERM, too. Then SIGINT counts as
  * ignored if our parent ignores it, or if SIGQUIT is, which does show: a shell that starts something
  * in the background has it ignore both. Of SIGTERM nothing is known: interactive shells ignore it
- * themselves, and do not have their children ignore it.
+ * themselves, and do not have their children ignore it. The second of glibc's own signals is handled by the runtime's
+ * libc: it was ignored if the first is, since posix_spawn(3) has a child ignore both.
  */
 export function inheritedIgnored(
   status: Pick<ProcessStatus, "field">,
@@ -130,6 +147,7 @@ export function inheritedIgnored(
   const mask = parseMask(status.field("SigIgn"));
   for (const number of [signalNumbers.SIGPIPE, signalNumbers.SIGXFSZ])
     setInMask(mask, number, false);
+  setInMask(mask, 33, isInMask(mask, 32));
   if (!isInMask(parseMask(status.field("SigCgt")), signalNumbers.SIGINT)) return mask;
   const witness = parseMask(parent()?.field("SigIgn") ?? "");
   const isIgnored =

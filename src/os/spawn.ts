@@ -20,7 +20,7 @@ import type { StringList } from "../base/strings.ts";
 import { check } from "./errors.ts";
 import { duplicate, type RawFd } from "./fd.ts";
 import type { Path } from "./files.ts";
-import { allSignals, sigsetOf } from "./signals.ts";
+import { allSignals, ownableSignals, sigsetOf } from "./signals.ts";
 
 /** Which of our descriptors a child gets under which number; all others it does not get. */
 export type DescriptorMap = ReadonlyMap<number, RawFd>;
@@ -41,6 +41,8 @@ export interface Program {
    * All else has been done by then: what we open ourselves is not bound by it.
    */
   readonly around?: (spawn: () => number) => number;
+  /** Ignores the two signals that glibc keeps to itself. */
+  readonly ignoresInternalSignals?: boolean;
   /** Stays in our process group instead of leading one of its own. */
   readonly joinsGroup?: boolean;
 }
@@ -128,7 +130,8 @@ function setAttributes(sys: Sys, attributes: Memory, program: Program): void {
   const mask = sigsetOf(program.blockedSignals ?? noSignals);
   check(sys.posix_spawnattr_setflags(attributes, flags), "posix_spawnattr_setflags");
   check(sys.posix_spawnattr_setpgroup(attributes, 0), "posix_spawnattr_setpgroup");
-  check(sys.posix_spawnattr_setsigdefault(attributes, allSignals()), "posix_spawnattr");
+  const reset = program.ignoresInternalSignals ? ownableSignals() : allSignals();
+  check(sys.posix_spawnattr_setsigdefault(attributes, reset), "posix_spawnattr");
   check(sys.posix_spawnattr_setsigmask(attributes, mask), "posix_spawnattr");
 }
 
