@@ -8,7 +8,7 @@ import { Bundles } from "./exploration.ts";
 const bundles = new Bundles();
 afterAll(() => bundles[Symbol.dispose]());
 const none: readonly string[] = [];
-const limitMs = 120_000;
+const limitMs = 600_000;
 
 /** Those that take longest come first. */
 const explorations = [
