@@ -314,18 +314,18 @@ export class Scripts implements Disposable {
     const model = this.#wantsImage(script, job.circumstances)
       ? { env, directory: duplicate(sys, job.directory), circumstances: job.circumstances }
       : undefined;
-    if (model) script.isBuilding = true;
     let recorded: readonly string[] | undefined;
     const finish = (hasRun: boolean): void => {
       if (!model) return;
-      if (hasRun && !script.recipe.preload) {
+      using _directory = model.directory;
+      // Another that ran at the same time may have ended first.
+      if (!hasRun || !this.#wantsImage(script, job.circumstances)) return;
+      if (!script.modules) {
         script.excluded = [];
         // One that was killed has not told: then each job loads them, in a runtime that is there already.
         script.modules = (recorded ?? []).filter((module) => module !== script.recipe.path);
       }
-      if (hasRun && script.modules && !this.#isClosed) this.#build(script, model, 1);
-      else script.isBuilding = false;
-      model.directory[Symbol.dispose]();
+      this.#build(script, model);
     };
     const orders: Orders = {
       script: script.recipe.path,
@@ -335,7 +335,7 @@ export class Scripts implements Disposable {
       from: script.recipe.from,
       warmup: undefined,
       isImage: false,
-      isRecorded: model !== undefined && !script.recipe.preload,
+      isRecorded: model !== undefined && !script.modules,
       streams: job.circumstances.streams,
     };
     const recording = {
@@ -386,7 +386,8 @@ export class Scripts implements Disposable {
     return script.variants.length === 0 || script.misses >= 2;
   }
 
-  #build(script: Script, model: Model, round: number): void {
+  #build(script: Script, model: Model, round = 1): void {
+    script.isBuilding = true;
     this.#makeRoom();
     const { log } = this.#loop;
     const { circumstances } = model;
@@ -434,9 +435,9 @@ export class Scripts implements Disposable {
             const without = new Set(prepared.excluded.map(({ module }) => module));
             script.excluded = [...script.excluded, ...prepared.excluded];
             script.modules = (script.modules ?? []).filter((module) => !without.has(module));
-            this.#build(script, { ...model, directory }, round + 1);
+            using place = duplicate(this.#loop.sys, directory.raw);
             this.#drop(script, variant);
-            script.isBuilding = true;
+            this.#build(script, { ...model, directory: place }, round + 1);
             return false;
           }
           if (prepared.excluded.length > 0) {

@@ -138,13 +138,19 @@ export function renewEnvironment(env: ReadonlyMap<string, string>): void {
     Reflect.apply(spawnSync, Bun, withEnv(args, initial))) as typeof spawnSync;
 }
 
-/** The arguments of Bun.spawn (a list and options, or options), with an environment if they have none. */
+/**
+ * The arguments of Bun.spawn (a list and options, or options with `cmd`), with an environment if they have
+ * none. A script that starts the runtime it runs on (child_process.fork() does) means Bun, which our binary is on request.
+ */
 function withEnv(args: unknown[], env: Record<string, string>): unknown[] {
   const index = Array.isArray(args[0]) ? 1 : 0;
-  const options = args[index] as { env?: unknown } | undefined;
-  if (options?.env !== undefined) return args;
+  const options = (args[index] ?? {}) as { cmd?: unknown[]; env?: Record<string, string> };
+  const command = index === 1 ? (args[0] as unknown[]) : options.cmd;
+  const isOurs = command?.[0] === process.execPath;
+  if (options.env !== undefined && !isOurs) return args;
   const changed = [...args];
-  changed[index] = { ...options, env };
+  const own = options.env ?? env;
+  changed[index] = { ...options, env: isOurs ? { ...own, BUN_BE_BUN: "1" } : own };
   return changed;
 }
 
