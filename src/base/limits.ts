@@ -104,7 +104,9 @@ export const scriptsMax = 1024;
 /** So many images of a script may fail in a row; then it runs cold until it changes. */
 export const imageFailuresMax = 2;
 
-/** How often an image is made anew, each time without the modules that were found to have effects. */
+/**
+ * How often an image is made anew, each time without the modules that were found to have effects.
+ */
 export const prepareRoundsMax = 4;
 
 /** Notices of which a daemon remembers that they were told; at the bound it begins anew. */

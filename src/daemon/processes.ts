@@ -33,7 +33,10 @@ interface Given {
   readonly owned: Scope;
 }
 
-/** Starts a process. @returns its pid, and our end of the socket it is spoken to. @throws SystemError */
+/**
+ * Starts a process. @returns its pid, and our end of the socket it is spoken to. @throws
+ * SystemError
+ */
 export function spawnProcess(sys: Sys, build: ProcessBuild): { pid: number; socket: Fd } {
   const pair = socketPair(sys);
   using ours = pair.ours;
@@ -74,7 +77,10 @@ export interface ScriptContext {
   readonly directory: RawFd;
 }
 
-/** A fresh process for one job, which has the job's own streams (those of 0, 1 and 2 that it has) from the beginning. */
+/**
+ * A fresh process for one job, which has the job's own streams (those of 0, 1 and 2 that it has)
+ * from the beginning.
+ */
 export function freshScriptProcess(
   script: string,
   context: ScriptContext,

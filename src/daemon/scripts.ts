@@ -1,8 +1,9 @@
 /**
  * The user's scripts: which image a job of one may use, and what happens when it may use none. The
- * first run of a script is cold and tells which modules it has loaded; behind it an image is made that loads them
- * ahead. A job whose circumstances differ from those that the modules have seen gets another image after
- * its second miss, and runs cold until then. Warm or cold, the result is the same.
+ * first run of a script is cold and tells which modules it has loaded; behind it an image is made
+ * that loads them ahead. A job whose circumstances differ from those that the modules have seen
+ * gets another image after its second miss, and runs cold until then. Warm or cold, the result is
+ * the same.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -163,7 +164,10 @@ export class Scripts implements Disposable {
     }));
   }
 
-  /** Runs the script that a request names, or the configured `command`; warm if that makes no difference. */
+  /**
+   * Runs the script that a request names, or the configured `command`; warm if that makes no
+   * difference.
+   */
   run(start: Start, directory: RawFd, command?: CommandConfiguration): void {
     const { sys } = this.#loop;
     const here = descriptorTarget(sys, directory) ?? "/";
@@ -322,7 +326,8 @@ export class Scripts implements Disposable {
       if (!hasRun || !this.#wantsImage(script, job.circumstances)) return;
       if (!script.modules) {
         script.excluded = [];
-        // One that was killed has not told: then each job loads them, in a runtime that is there already.
+        // One that was killed has not told: then each job loads them, in a runtime that is there
+        // already.
         script.modules = (recorded ?? []).filter((module) => module !== script.recipe.path);
       }
       this.#build(script, model);

@@ -1,6 +1,7 @@
 /**
  * When a job may use a warm image: what daemon and image tell each other about images, and the
- * comparison of a job's circumstances with those that the image's modules saw while they were loaded.
+ * comparison of a job's circumstances with those that the image's modules saw while they were
+ * loaded.
  */
 
 /** What a standard descriptor is, as far as a runtime treats it differently. */
@@ -39,8 +40,8 @@ export interface Orders {
   /** All arguments of the job that an image is made for. */
   readonly args: readonly string[];
   /**
-   * The modules to be loaded ahead: those that a run has loaded, or those that were configured, as paths or
-   * names of packages.
+   * The modules to be loaded ahead: those that a run has loaded, or those that were configured, as
+   * paths or names of packages.
    */
   readonly preload: readonly string[];
   /** The directory from which names of packages are looked up. */

@@ -55,8 +55,8 @@ export function inheritHeap(sys: Sys): void {
 }
 
 /**
- * In a forked child: makes its own copy of every page it shares with its parent and could write to, at
- * once and not one by one when it is first written to. Nothing happens on a kernel before 5.14.
+ * In a forked child: makes its own copy of every page it shares with its parent and could write to,
+ * at once and not one by one when it is first written to. Nothing happens on a kernel before 5.14.
  * See madvise(2), and pagemap in proc(5).
  */
 export function copyHeapAhead(sys: Sys): void {

@@ -41,8 +41,9 @@ const patientSettings: readonly string[] = [
 ];
 
 /**
- * For a process that runs scripts of the user's: his environment, and for an image one thread. In a compiled binary Bun
- * would replace `process.env.NODE_ENV` in what it loads by a constant; defined as itself, it is left as it is.
+ * For a process that runs scripts of the user's: his environment, and for an image one thread. In a
+ * compiled binary Bun would replace `process.env.NODE_ENV` in what it loads by a constant; defined
+ * as itself, it is left as it is.
  */
 export function scriptEnvironment(env: StringList, { isImage }: { isImage: boolean }): StringList {
   const kept = strings(env)

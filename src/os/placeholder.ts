@@ -1,6 +1,6 @@
 /**
- * Something to stand where a job's stream will be: a runtime looks at its standard descriptors when it
- * starts, and has to find there what is of the same kind.
+ * Something to stand where a job's stream will be: a runtime looks at its standard descriptors when
+ * it starts, and has to find there what is of the same kind.
  */
 import { MFD_CLOEXEC } from "../../ffi/linux/constants.ts";
 import { cString } from "../../ffi/memory.ts";

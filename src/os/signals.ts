@@ -55,7 +55,10 @@ export function allSignals(): Memory {
   return set;
 }
 
-/** The two signals that glibc keeps to itself. A child of posix_spawn(3) ignores them, unless it is told not to. */
+/**
+ * The two signals that glibc keeps to itself. A child of posix_spawn(3) ignores them, unless it is
+ * told not to.
+ */
 const internalSignals: readonly number[] = [32, 33];
 
 /** All signals but glibc's own. */
@@ -65,7 +68,9 @@ export function ownableSignals(): Memory {
   return set;
 }
 
-/** Whether exactly those are in a mask: so it is in whatever was started by posix_spawn(3) of glibc. */
+/**
+ * Whether exactly those are in a mask: so it is in whatever was started by posix_spawn(3) of glibc.
+ */
 export function isOfInternalSignals(mask: Uint8Array): boolean {
   const internal = signalSet(internalSignals);
   return mask.every((byte, index) => byte === internal[index]);
@@ -135,10 +140,11 @@ function setAction(sys: Sys, number: number, handler: number): void {
  * were, so those are left out; where it handles a fault itself, an ignored one does not show.
  *
  * When one of 0, 1 and 2 is a terminal, Bun handles SIGINT and SIGTERM, too. Then SIGINT counts as
- * ignored if our parent ignores it, or if SIGQUIT is, which does show: a shell that starts something
- * in the background has it ignore both. Of SIGTERM nothing is known: interactive shells ignore it
- * themselves, and do not have their children ignore it. The second of glibc's own signals is handled by the runtime's
- * libc: it was ignored if the first is, since posix_spawn(3) has a child ignore both.
+ * ignored if our parent ignores it, or if SIGQUIT is, which does show: a shell that starts
+ * something in the background has it ignore both. Of SIGTERM nothing is known: interactive shells
+ * ignore it themselves, and do not have their children ignore it. The second of glibc's own signals
+ * is handled by the runtime's libc: it was ignored if the first is, since posix_spawn(3) has a
+ * child ignore both.
  */
 export function inheritedIgnored(
   status: Pick<ProcessStatus, "field">,

@@ -6,7 +6,10 @@ import { discoveryOptions } from "../options.ts";
 import { type Command, helpOption, jsonOption, textValue } from "./command.ts";
 import { reach } from "./reach.ts";
 
-/** As the daemon reports a script; see ScriptReport of daemon/scripts.ts, which is not ours to import. */
+/**
+ * As the daemon reports a script; see ScriptReport of daemon/scripts.ts, which is not ours to
+ * import.
+ */
 export interface ReportedScript {
   readonly name: string;
   readonly script: string;

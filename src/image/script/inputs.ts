@@ -1,8 +1,8 @@
 /**
  * The files an image was made of, and the places where something was looked for in vain: whether
- * they are still as they were. This is asked before each job, so names are kept as libc takes them and one block
- * holds every answer; and where nothing was found, it is the directory that is asked first: as long as
- * it has not changed, no name has come into it.
+ * they are still as they were. This is asked before each job, so names are kept as libc takes them
+ * and one block holds every answer; and where nothing was found, it is the directory that is asked
+ * first: as long as it has not changed, no name has come into it.
  */
 import path from "node:path";
 import { AT_FDCWD, STATX_BASIC_STATS } from "../../../ffi/linux/constants.ts";
@@ -80,7 +80,9 @@ export class Inputs {
     return undefined;
   }
 
-  /** A file that was changed after `timeMs`: what was loaded may be older than what is known of it. */
+  /**
+   * A file that was changed after `timeMs`: what was loaded may be older than what is known of it.
+   */
   changedSince(timeMs: number): string | undefined {
     for (const { path: file, name, state } of this.#present) {
       if (this.#fileState(name) !== state) return `${file} has changed`;

@@ -4,8 +4,8 @@
  * effect, or draws what no two jobs may share, is not loaded ahead at all.
  *
  * Builtin modules are asked through wrappers, which must be in place before the first module is
- * loaded. `process.env` is a Proxy meanwhile; `Bun.env` and `import.meta.env` cannot be replaced, so a module in
- * whose text they occur counts as one that has read all of it (see modules.ts).
+ * loaded. `process.env` is a Proxy meanwhile; `Bun.env` and `import.meta.env` cannot be replaced,
+ * so a module in whose text they occur counts as one that has read all of it (see modules.ts).
  */
 import childProcess from "node:child_process";
 import nodeCrypto from "node:crypto";
@@ -76,7 +76,8 @@ export function observe(seen: Observations, args: readonly string[]): () => void
   for (const name of ["writeFileSync", "appendFileSync", "mkdirSync", "mkdtempSync", "rmSync"]) {
     wrapping.wrap(fs, name, () => effect(`calls fs.${name}()`));
   }
-  // The value of one module for all its jobs, which the modules that do so (keys, seeds of hashes) can bear.
+  // The value of one module for all its jobs, which the modules that do so (keys, seeds of hashes)
+  // can bear.
   wrapping.wrap(Math, "random", () => {
     seen.notes.push({
       module: callingModule(),
@@ -177,8 +178,8 @@ export function renewArgumentsCopies(): void {
 }
 
 /**
- * Most modules that look at the arguments while they are loaded ask for one word (`--no-color`): then
- * the answer is the guard, and not all of them. Some keep a part of them for later.
+ * Most modules that look at the arguments while they are loaded ask for one word (`--no-color`):
+ * then the answer is the guard, and not all of them. Some keep a part of them for later.
  */
 function observeArguments(seen: Observations, wrapping: Wrapping, args: readonly string[]): void {
   const noteAll = (): void => {

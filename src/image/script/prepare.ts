@@ -1,7 +1,7 @@
 /**
- * How a process becomes an image of a script: it loads what the script's first run has loaded, looks
- * at what the modules ask and do meanwhile, proves with a trial child that it can be forked, and
- * forks a spare whenever the daemon asks for one.
+ * How a process becomes an image of a script: it loads what the script's first run has loaded,
+ * looks at what the modules ask and do meanwhile, proves with a trial child that it can be forked,
+ * and forks a spare whenever the daemon asks for one.
  */
 import type { Sys } from "../../../ffi/sys.ts";
 import { latin1 } from "../../base/strings.ts";
@@ -116,7 +116,10 @@ export async function prepareImage(
   return { inputs, spare };
 }
 
-/** A name of a package as the path it stands for from `directory`; what cannot be found stays as it is. */
+/**
+ * A name of a package as the path it stands for from `directory`; what cannot be found stays as it
+ * is.
+ */
 function resolveFrom(name: string, directory: string): string {
   try {
     return Bun.resolveSync(name, directory);
@@ -126,8 +129,8 @@ function resolveFrom(name: string, directory: string): string {
 }
 
 /**
- * Runs the module that makes what was loaded hot. What it reads counts; that it asks for the time or draws
- * numbers does not, since nothing of that stays. @returns what makes the image useless.
+ * Runs the module that makes what was loaded hot. What it reads counts; that it asks for the time
+ * or draws numbers does not, since nothing of that stays. @returns what makes the image useless.
  */
 async function warmUp(
   module: string,
@@ -164,7 +167,9 @@ function excludedBy(tainted: ReadonlySet<string>, { effects }: Observations): Ex
   }));
 }
 
-/** A standard stream of the image: what is at 0, 1 or 2, and where one sees that it was written to. */
+/**
+ * A standard stream of the image: what is at 0, 1 or 2, and where one sees that it was written to.
+ */
 interface Stream {
   readonly probe: RawFd;
   readonly kind: StreamKind;

@@ -68,8 +68,8 @@ function renewMathRandom(): void {
 }
 
 /**
- * Bun hands out random bytes from a block it has drawn ahead. What is left of the image's is used up,
- * so that the next one is drawn by this process alone.
+ * Bun hands out random bytes from a block it has drawn ahead. What is left of the image's is used
+ * up, so that the next one is drawn by this process alone.
  */
 function renewRandomBytes(): void {
   for (let count = 0; count < 600; count++) {
@@ -123,8 +123,9 @@ export function renewArguments(script: string, args: readonly string[]): void {
 }
 
 /**
- * The environment, in place: modules have kept the object. Children that are started without an environment of their
- * own would get what the *image* was started with, which the runtime keeps for itself.
+ * The environment, in place: modules have kept the object. Children that are started without an
+ * environment of their own would get what the *image* was started with, which the runtime keeps for
+ * itself.
  */
 export function renewEnvironment(env: ReadonlyMap<string, string>): void {
   const own = process.env;
@@ -139,8 +140,9 @@ export function renewEnvironment(env: ReadonlyMap<string, string>): void {
 }
 
 /**
- * The arguments of Bun.spawn (a list and options, or options with `cmd`), with an environment if they have
- * none. A script that starts the runtime it runs on (child_process.fork() does) means Bun, which our binary is on request.
+ * The arguments of Bun.spawn (a list and options, or options with `cmd`), with an environment if
+ * they have none. A script that starts the runtime it runs on (child_process.fork() does) means
+ * Bun, which our binary is on request.
  */
 function withEnv(args: unknown[], env: Record<string, string>): unknown[] {
   const index = Array.isArray(args[0]) ? 1 : 0;
@@ -174,8 +176,8 @@ export function renewDirectory(sys: Sys, directory: RawFd): boolean {
 }
 
 /**
- * Puts `fd` wherever the placeholder at `slot` was duplicated to: Bun copies 0, 1 and 2 when a stream
- * is first asked for, and a module that was loaded ahead may have done so.
+ * Puts `fd` wherever the placeholder at `slot` was duplicated to: Bun copies 0, 1 and 2 when a
+ * stream is first asked for, and a module that was loaded ahead may have done so.
  */
 export function replaceStream(sys: Sys, slot: number, fd: RawFd, flags = 0): void {
   const placeholder = statusOfFd(sys, slot as RawFd).identity;

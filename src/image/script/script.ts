@@ -1,8 +1,8 @@
 /**
  * A process for one script of the user's: an image, which loads the script's modules and forks
- * children that run it, or a fresh process that runs it once. In either case the entry module is imported last of all by
- * main.ts, as the program of this process: so what it throws, awaits and leaves running is treated
- * by Bun as it is in `bun script.ts`.
+ * children that run it, or a fresh process that runs it once. In either case the entry module is
+ * imported last of all by main.ts, as the program of this process: so what it throws, awaits and
+ * leaves running is treated by Bun as it is in `bun script.ts`.
  *
  * The daemon says what to be (`orders`), then a job comes (`run`): to a fresh process on the same
  * socket, to a child of an image on a socket of its own (zygote.ts).
@@ -46,8 +46,8 @@ function moveUp(sys: Sys, number: number): Fd {
 }
 
 /**
- * The numbers that jobs give to their descriptors were taken while the runtime started, so that it has opened its own
- * above them; now they are free.
+ * The numbers that jobs give to their descriptors were taken while the runtime started, so that it
+ * has opened its own above them; now they are free.
  */
 function leaveLowNumbers(sys: Sys, lowest: number): void {
   check(sys.close_range(SYS_close_range, lowest, ownDescriptorsMin - 1, 0), "close_range");
