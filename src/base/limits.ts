@@ -77,6 +77,9 @@ export const timeoutMsMax = 0x7fff_ffff;
 /** How long a client waits for the daemon's first answer before it says so and gives up. */
 export const answerTimeoutMs = 10_000;
 
+/** How often a client is told that its job still waits to be started. */
+export const waitingNoticeMs = 3000;
+
 /** How long the launching side waits for a new daemon to be ready. */
 export const launchTimeoutMs = 10_000;
 
@@ -151,4 +154,5 @@ export const refillDelayMs = 20;
 
 assert(inlineBodyBytesMax <= bodyBytesMax, "an inline body is a body");
 assert(jobFdsMax > 3, "a job has its standard descriptors");
+assert(waitingNoticeMs < answerTimeoutMs, "a client whose job waits is told in time");
 assert(requestTimeoutMs < answerTimeoutMs, "a client outwaits the daemon's own limit");

@@ -46,7 +46,8 @@ export function startJob(sys: Sys, daemon: Daemon, caller: Caller, options: JobO
   using socket = daemon.socket;
   const conversation = new Conversation(sys, daemon, socket.raw);
   handOver(sys, conversation, caller, options);
-  const answer = conversation.receive(answerTimeoutMs);
+  let answer = conversation.receive(answerTimeoutMs);
+  while (answer.type === "waiting") answer = conversation.receive(answerTimeoutMs);
   if (answer.type === "refused") throw refusalError(answer);
   if (answer.type !== "accepted") throw conversation.unexpected(answer);
   return { kind: "exit", code: 0 };
@@ -167,6 +168,8 @@ class Attendance {
     switch (message.type) {
       case "accepted":
         this.#jobPid = message.pid;
+        return undefined;
+      case "waiting":
         return undefined;
       case "stopped":
         this.#stop(message.signal);

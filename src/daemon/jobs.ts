@@ -1,7 +1,7 @@
 /** The jobs: from a request with its descriptors to a reaped child. Decisions are domain/job.ts's. */
 
 import { copyOf, type Memory } from "../../ffi/memory.ts";
-import { noticesMax } from "../base/limits.ts";
+import { noticesMax, waitingNoticeMs } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
 import { environmentValue, firstString, fromUtf8, latin1, utf8 } from "../base/strings.ts";
 import { isSuccess } from "../base/wait-status.ts";
@@ -144,6 +144,7 @@ export class Jobs {
     this.#jobs.set(id, job);
     if (request.warm || command) {
       this.#scripts.run(this.#startOf(job, context), directory, command);
+      this.#keepPatient(id);
       return id;
     }
     const passing = isBuiltin(latin1(name)) ? undefined : this.#passingLimits(request);
@@ -194,6 +195,16 @@ export class Jobs {
   hasGroups(): boolean {
     this.#signalEnding(0);
     return this.#ending.size > 0;
+  }
+
+  /** A client takes a long silence for a daemon that is stuck: one whose job has to wait is told. */
+  #keepPatient(id: number): void {
+    if (this.#jobs.get(id)?.state.kind !== "starting") return;
+    this.#loop.timers.after(waitingNoticeMs, () => {
+      const job = this.#jobs.get(id);
+      if (job?.state.kind === "starting") job.client?.reply({ type: "waiting" }, id);
+      this.#keepPatient(id);
+    });
   }
 
   /** The command of this name that the caller has configured, if any. */

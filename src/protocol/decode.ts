@@ -140,6 +140,7 @@ export function decodeBody(header: Header, body: Uint8Array): Message {
     case "prepared":
     case "recorded":
       return { type, json: reader.text() };
+    case "waiting":
     case "ping":
     case "status":
     case "ready":

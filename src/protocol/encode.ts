@@ -60,6 +60,7 @@ export function encodeBody(message: Message): Uint8Array<ArrayBuffer> {
     case "ready":
     case "fork":
     case "started":
+    case "waiting":
     case "executing":
       return new Writer(1).finish();
     default:

@@ -35,6 +35,7 @@ export const messageTypes = {
   pong: 67,
   report: 68,
   stopped: 69,
+  waiting: 70,
   ready: 128,
   fork: 129,
   spare: 130,
@@ -177,6 +178,8 @@ export type Message =
   | Exited
   /** The job has been stopped by this signal. */
   | { readonly type: "stopped"; readonly signal: number }
+  /** The job waits for its process; so the daemon is not silent. */
+  | { readonly type: "waiting" }
   /** Also spare to daemon: the job it was given cannot be started. */
   | Refusal
   /** JSON: {pid, version}. */

@@ -131,6 +131,7 @@ const bodies: Bodies = {
     timedOut: fc.boolean(),
   }),
   stopped: fc.record({ type: fc.constant("stopped"), signal: u32 }),
+  waiting: fc.record({ type: fc.constant("waiting") }),
   refused: fc.record({
     type: fc.constant("refused"),
     code: fc.constantFrom(...refusalNames),

@@ -367,6 +367,7 @@ test("the types of messages, what a request asks for and the header keep their n
     pong: 67,
     report: 68,
     stopped: 69,
+    waiting: 70,
     ready: 128,
     fork: 129,
     spare: 130,

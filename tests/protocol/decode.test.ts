@@ -444,7 +444,7 @@ function withFlags(body: Uint8Array, flags: number): Uint8Array {
 describe("other messages", () => {
   const headerOf = (type: number): Header => decodeHeader(rawHeader({ type }), fdCount);
 
-  test.each([0, 6, 63, 70, 127, 138, 0xffff])(
+  test.each([0, 6, 63, 71, 127, 138, 0xffff])(
     "the unknown type %d is refused by number",
     (type) => {
       expect(() => decodeBody(headerOf(type), new Uint8Array(64))).toThrow(ProtocolError);
