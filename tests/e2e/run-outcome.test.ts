@@ -87,10 +87,14 @@ describe("a waiting client", () => {
   test("ends as its job, however often it is told to end", async () => {
     await using box = new Sandbox();
     await box.serve();
-    const script = "trap 'exit 3' TERM; echo ready; while :; do sleep 0.002; done";
+    const script =
+      "trap 'exit 3' TERM; trap 'echo relayed' USR1; echo ready; while :; do sleep 0.002; done";
     for (let round = 0; round < 20; round++) {
       const client = box.startPfc(["-w", "sh", "-c", script]);
       await until("the job listens", () => client.stdout.includes("ready"));
+      // Until the client knows that its job runs, a second order to end is for itself.
+      client.kill("SIGUSR1");
+      await until("the client relays", () => client.stdout.includes("relayed"));
       let isOver = false;
       void client.exited.then(() => {
         isOver = true;

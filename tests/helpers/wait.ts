@@ -10,7 +10,7 @@ const pauseMs = 5;
 export async function until<Value>(
   what: string,
   look: () => Value | Promise<Value>,
-  timeoutMs = 10_000,
+  timeoutMs = 30_000,
 ): Promise<Exclude<Awaited<Value>, undefined | false>> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
