@@ -68,8 +68,11 @@ export const jobsMaxDefault = 1024;
 /** Replies waiting for one slow client before it is dropped: a client is owed two a job. */
 export const repliesMax = 16;
 
-/** A client that connects must send its request within this time, or it is closed. */
-export const requestTimeoutMs = 2000;
+/**
+ * A client that connects must send its request within this time, or it is closed. Two hundred that
+ * start at once on two slow cores need some seconds for it.
+ */
+export const requestTimeoutMs = 5000;
 
 /** The longest `--timeout` and `--kill-after`; what the wire and a timer hold, some 24 days. */
 export const timeoutMsMax = 0x7fff_ffff;

@@ -26,7 +26,7 @@ import { until } from "../helpers/wait.ts";
 setDefaultTimeout(40_000);
 
 /** How long a client may take to send its request. */
-const requestTimeoutMs = 2000;
+const requestTimeoutMs = 5000;
 
 let box: Sandbox;
 let daemon: Daemon;
