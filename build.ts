@@ -2,7 +2,7 @@
  * Builds dist/prefork: one executable, and the links under which its faces are called. It installs
  * what is locked first, so that it works in a fresh clone, and therefore imports no package.
  */
-import { mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { withFieldsInPlace } from "./build/fields.ts";
 
@@ -11,7 +11,10 @@ const root = import.meta.dir;
 if (import.meta.main) await build();
 
 async function build(): Promise<void> {
-  installDependencies();
+  const wasInstalled = existsSync(join(root, "node_modules"));
+  runBun("install", "--frozen-lockfile");
+  // This process has seen by now that there are no packages, and would go on to believe it.
+  if (!wasInstalled) return runBun("build.ts");
   const output = await compile("src/main.ts", "prefork");
   for (const face of ["pfc", "pfd"]) {
     const link = join(root, "dist", face);
@@ -67,11 +70,11 @@ function putFieldsInPlace(builder: Bun.PluginBuilder): void {
   }));
 }
 
-/** Ends as the installation ended when that is not well. */
-function installDependencies(): void {
+/** Runs the Bun that runs this script; ends as it ended when that is not well. */
+function runBun(...words: string[]): void {
   const { exitCode } = Bun.spawnSync({
     // Not `bun`: there may be none on PATH, or one of another version.
-    cmd: [process.execPath, "install", "--frozen-lockfile"],
+    cmd: [process.execPath, ...words],
     cwd: root,
     stdio: ["ignore", "inherit", "inherit"],
   });
