@@ -44,6 +44,8 @@ export interface Orders {
    * paths or names of packages.
    */
   readonly preload: readonly string[];
+  /** Somebody has configured these; otherwise those count that the script's text leads to. */
+  readonly isPreloadChosen: boolean;
   /** The directory from which names of packages are looked up. */
   readonly from: string;
   /** Is run once when all is loaded. */

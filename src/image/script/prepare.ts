@@ -73,7 +73,11 @@ export async function prepareImage(
   process.argv.splice(0, process.argv.length, process.execPath, orders.script, ...orders.args);
   process.execArgv.length = 0;
   const preload = orders.preload.map((name) => resolveFrom(name, orders.from));
-  const order = loadOrder(survey(preload).graph, orders.script, preload).filter(isLoadable);
+  const { graph: known } = survey([orders.script, ...preload]);
+  // What no text leads to was found by a name that was worked out, such as that of the directory's
+  // configuration: in another job it may be another.
+  const certain = orders.isPreloadChosen ? preload : [];
+  const order = loadOrder(known, orders.script, certain).filter(isLoadable);
   const before = new State(sys, streams);
   const stop = observe(seen, orders.args);
   for (const module of order) await load(module, seen, before);
