@@ -72,8 +72,8 @@ test(`${forksWanted} children in a row, and ${atOnce} at once`, async () => {
   const script = join(copyScripts(box), "work-hard.ts");
   const daemon = await box.serve();
   const failures: string[] = [];
-  const runWith = async (args: readonly string[]): Promise<Ended> => {
-    const running = startWarm(box, script, args);
+  const run = async (): Promise<Ended> => {
+    const running = startWarm(box, script, []);
     const watch = setTimeout(() => {
       failures.push(`hangs: ${describeChildren(daemon.pid)}`);
       running.kill("SIGTERM");
@@ -83,10 +83,6 @@ test(`${forksWanted} children in a row, and ${atOnce} at once`, async () => {
     if (!Bun.deepEquals(result, ended({ stdout: "well\n" }))) failures.push(JSON.stringify(result));
     return result;
   };
-
-  const run = async (): Promise<Ended> => await runWith([]);
-  // So many at once that each is to compute less: the last one is accepted when most have ended.
-  const runInCrowd = async (): Promise<Ended> => await runWith(["3"]);
 
   expect(await runUntilWarm(box, run)).toMatchObject({ isWarm: true });
   // The first crowd brings as many spares and starters as there will be.
@@ -103,7 +99,7 @@ test(`${forksWanted} children in a row, and ${atOnce} at once`, async () => {
   expect(failures).toEqual([]);
   expect(warm).toBeGreaterThanOrEqual(forksWanted);
 
-  await concurrently(Array.from({ length: atOnce }), atOnce, runInCrowd);
+  await concurrently(Array.from({ length: atOnce }), atOnce, run);
   expect(failures).toEqual([]);
   const after = await footprint(box, daemon);
   expect(statusField(daemon.pid, "Threads")).toBe("1");
