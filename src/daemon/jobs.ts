@@ -143,7 +143,13 @@ export class Jobs {
     };
     this.#jobs.set(id, job);
     if (request.warm || command) {
-      this.#scripts.run(this.#startOf(job, context), directory, command);
+      const start = this.#startOf(job, context);
+      try {
+        this.#scripts.run(start, directory, command);
+      } catch (error) {
+        if (!(error instanceof SystemError)) throw error;
+        start.onRefused(errorRefused(request, error)); // out of descriptors, say: it has not begun
+      }
       this.#keepPatient(id);
       return id;
     }
