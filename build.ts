@@ -3,10 +3,30 @@
  * what is locked first, so that it works in a fresh clone, and therefore imports no package.
  */
 import { existsSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { withFieldsInPlace } from "./build/fields.ts";
 
 const root = import.meta.dir;
+const clientBundle = join(root, "dist/modules/pfc.js");
+
+/** See `build/fields.ts`. */
+const fieldsInPlace: Bun.BunPlugin = {
+  name: "fields in place",
+  setup(builder) {
+    builder.onLoad({ filter: /\/src\/os\/[^/]+\.ts$/ }, async ({ path }) => ({
+      contents: withFieldsInPlace(await Bun.file(path).text()),
+      loader: "ts",
+    }));
+  },
+};
+
+/** See `bundleClient`. */
+const clientInOne: Bun.BunPlugin = {
+  name: "client in one module",
+  setup(builder) {
+    builder.onResolve({ filter: /^\.\/pfc\.ts$/ }, () => ({ path: clientBundle }));
+  },
+};
 
 if (import.meta.main) await build();
 
@@ -15,6 +35,7 @@ async function build(): Promise<void> {
   runBun("install", "--frozen-lockfile");
   // This process has seen by now that there are no packages, and would go on to believe it.
   if (!wasInstalled) return runBun("build.ts");
+  await bundleClient();
   const output = await compile("src/main.ts", "prefork");
   for (const face of ["pfc", "pfd"]) {
     const link = join(root, "dist", face);
@@ -29,6 +50,23 @@ async function build(): Promise<void> {
   process.stdout.write(`dist/prefork: ${check.stdout}`);
 }
 
+/**
+ * Makes one module of the client and of what it uses, for the executable to have beside all else. In a chunk that others
+ * share it would load a third more functions, and needs a heap of a size at which JavaScriptCore starts threads.
+ */
+async function bundleClient(): Promise<void> {
+  await Bun.build({
+    entrypoints: [join(root, "src/pfc.ts")],
+    outdir: dirname(clientBundle),
+    format: "esm",
+    minify: true,
+    target: "bun",
+    // As `compile` does by itself: `process` is made when it is first used, and takes its time.
+    define: { "process.arch": JSON.stringify(process.arch) },
+    plugins: [fieldsInPlace],
+  });
+}
+
 /** Compiles the module `entry` to the executable dist/`name`. @returns its absolute path. */
 export async function compile(entry: string, name: string): Promise<string> {
   const outfile = join(root, "dist", name);
@@ -41,7 +79,7 @@ export async function compile(entry: string, name: string): Promise<string> {
     minify: true,
     bytecode: true,
     target: "bun",
-    plugins: [{ name: "fields in place", setup: (builder) => putFieldsInPlace(builder) }],
+    plugins: [fieldsInPlace, clientInOne],
     compile: {
       outfile,
       // The binary must not read .env or bunfig.toml of the directory it happens to run in.
@@ -60,14 +98,6 @@ export async function compile(entry: string, name: string): Promise<string> {
     },
   });
   return outfile;
-}
-
-/** See `build/fields.ts`. */
-function putFieldsInPlace(builder: Bun.PluginBuilder): void {
-  builder.onLoad({ filter: /\/src\/os\/[^/]+\.ts$/ }, async ({ path }) => ({
-    contents: withFieldsInPlace(await Bun.file(path).text()),
-    loader: "ts",
-  }));
 }
 
 /** Runs the Bun that runs this script; ends as it ended when that is not well. */

@@ -73,6 +73,8 @@ export const repliesMax = 16;
  * start at once on two slow cores need some seconds for it.
  */
 export const requestTimeoutMs = 5000;
+/** The same while others cannot connect for want of descriptors or connections. */
+export const crowdedTimeoutMs = 1000;
 
 /** The longest `--timeout` and `--kill-after`; what the wire and a timer hold, some 24 days. */
 export const timeoutMsMax = 0x7fff_ffff;

@@ -1,19 +1,16 @@
-/**
- * `prefork run`, and `pfc`: the lean path. It loads the client and nothing else, unless help is
- * asked for.
- */
+/** `prefork run`, and `pfc`: from the words to the end of the job. */
 import type { Sys } from "../../ffi/sys.ts";
 import { dropStrings, fromLatin1, latin1, type StringList, utf8 } from "../base/strings.ts";
 import type { Daemon } from "../client/connect.ts";
 import { ClientError } from "../client/errors.ts";
 import { connectOrLaunch } from "../client/launch.ts";
 import { endAs, runJob, startJob } from "../client/run.ts";
-import { findTerminal } from "../client/terminal.ts";
+import type { Start } from "../client/start.ts";
+import { type ClientTerminal, findTerminal } from "../client/terminal.ts";
 import { creationCandidate, DiscoveryError, type Surroundings } from "../domain/discovery.ts";
 import { editEnvironment } from "../domain/environment.ts";
-import { SystemError } from "../os/errors.ts";
-import { closedAtStart, standard } from "../os/fd.ts";
-import { inheritedDescriptors } from "../os/inherited.ts";
+import { reasonOf, SystemError } from "../os/errors.ts";
+import { standard } from "../os/fd.ts";
 import { exitNow, ownEnvironment } from "../os/process.ts";
 import { setSignalMask } from "../os/signals.ts";
 import { isTerminal } from "../os/terminal.ts";
@@ -27,7 +24,7 @@ import {
   UsageError,
   type Words,
 } from "./options.ts";
-import type { Output } from "./output.ts";
+import { Output } from "./output.ts";
 import {
   discoveryRequest,
   findDaemon,
@@ -38,48 +35,44 @@ import {
 } from "./place.ts";
 
 /**
- * Runs a job as `words` (what stands behind `run` or `pfc`) ask for. The process ends here.
- * `showHelp` loads what the help needs. Signals are held by now, see client/signals.ts;
- * `blockedSignals` were so before.
+ * Runs a job as `words` (what stands behind `run` or `pfc`) ask for. The process ends here. It returns, and has done
+ * nothing, when the help is asked for, or a terminal of the job's own and there is no `openRelay`.
  */
-export async function run(
+export function run(
   sys: Sys,
   output: Output,
   words: StringList,
-  { blockedSignals, showHelp }: { blockedSignals: Uint8Array; showHelp: () => Promise<number> },
-): Promise<never> {
+  start: Start,
+  openRelay?: (sys: Sys) => ClientTerminal,
+): void {
   try {
     const reading = readOptions(new StringWords(words), runOptions);
-    if (reading.flags.has("help")) exitNow(sys, await showHelp());
+    if (reading.flags.has("help")) return;
+    if (reading.flags.has("tty") && !openRelay) return;
     const argv = dropStrings(words, reading.wordCount);
     if (argv.count === 0) throw new UsageError("no command was given");
     if (argv.bytes[0] === 0) throw new UsageError("the command is empty");
-    // First of all: what we open ourselves must not be taken for something we were handed.
-    const open = { closed: closedAtStart(sys), inherited: inheritedDescriptors(sys) };
-    const options = readJobOptions(reading, open);
+    const options = readJobOptions(reading, start);
     const edits = readEnvironmentEdits(reading);
     const env = ownEnvironment(sys);
-    if (!options.wait) setSignalMask(sys, blockedSignals); // we act on signals as any program
+    if (!options.wait) setSignalMask(sys, start.blockedSignals); // we act on signals as any program
     const variables = variablesOf(env);
     const around = surroundings(sys, variables, (message) => output.complain(message));
     const daemon = reach(sys, output, { reading, around, variables });
     const caller = {
+      ...start,
       argv,
       env: edits ? editEnvironment(env, edits) : env,
-      ...open,
       workingDirectory: around.directory,
-      blockedSignals,
     };
     if (!options.wait) endAs(sys, startJob(sys, daemon, caller, options));
-    // Whatever is awaited on the way brings Bun's event loop and its threads to life, which costs more
-    // than all that is left to do: so only who needs a module more waits for it.
-    const relay = needsRelay(sys, output, { reading, closed: open.closed })
-      ? await import("../client/relay.ts")
-      : undefined;
-    const terminal = relay ? relay.openRelay(sys) : findTerminal(sys, open.closed);
+    const terminal =
+      openRelay && needsRelay(sys, output, { reading, closed: start.closed })
+        ? openRelay(sys)
+        : findTerminal(sys, start.closed);
     endAs(sys, runJob(sys, daemon, caller, options, terminal));
   } catch (error) {
-    exitNow(sys, complain(output, error));
+    exitNow(sys, complain(sys, output, error));
   }
 }
 
@@ -149,7 +142,7 @@ function textOf(bytes: string): string {
   return utf8(fromLatin1(bytes));
 }
 
-function complain(output: Output, error: unknown): number {
+function complain(sys: Sys, output: Output, error: unknown): number {
   if (error instanceof UsageError) {
     output.complain(`${textOf(error.message)} (see '${output.called} --help')`);
     return exitCodes.preforkFailed;
@@ -162,5 +155,11 @@ function complain(output: Output, error: unknown): number {
     output.complain(error.message);
     return exitCodes.preforkFailed;
   }
-  throw error;
+  endAsMistaken(sys, error);
+}
+
+/** Ends the process for a mistake of our own: one line, in the hope that somebody reports it. */
+export function endAsMistaken(sys: Sys, error: unknown): never {
+  new Output(sys, "prefork").complain(`internal error: ${reasonOf(error)}`);
+  exitNow(sys, exitCodes.preforkFailed);
 }

@@ -20,6 +20,7 @@ import type {
   TerminalGuard,
 } from "../protocol/messages.ts";
 import { ClientError } from "./errors.ts";
+import type { Start } from "./start.ts";
 
 /** A descriptor of ours, and its number in the job. */
 export interface PassedDescriptor {
@@ -42,17 +43,11 @@ export interface JobOptions {
 }
 
 /** What is to be run, and what is known of this process. */
-export interface Caller {
+export interface Caller extends Start {
   readonly argv: StringList;
   readonly env: StringList;
-  /** Those of 0, 1 and 2 that were closed when we started: they are closed in the job, too. */
-  readonly closed: ReadonlySet<number>;
   /** The working directory's path, undefined when it has none any more. */
   readonly workingDirectory: string | undefined;
-  /** What else was open when we started, by number. */
-  readonly inherited: readonly number[];
-  /** The signals that were blocked when we started. */
-  readonly blockedSignals: Uint8Array;
 }
 
 /** The terminals a job is given, if any. */

@@ -1,6 +1,6 @@
 /** One peer: its messages in, its replies out, and how long it may keep us waiting. */
 
-import { repliesMax, requestTimeoutMs } from "../base/limits.ts";
+import { crowdedTimeoutMs, repliesMax, requestTimeoutMs } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
 import { SystemError } from "../os/errors.ts";
 import type { Fd } from "../os/fd.ts";
@@ -28,7 +28,9 @@ export class Connection {
   readonly #socket: Fd;
   readonly #events: ConnectionEvents;
   readonly #replies: Envelope[] = [];
+  /** Runs until the first request has come. */
   #deadline: Timer | undefined;
+  readonly #openedMs: number;
   /** The socket is full, and we wait for room. */
   #isBlocked = false;
   #isEnding = false;
@@ -48,11 +50,20 @@ export class Connection {
       if (readable && !this.#isClosed) this.#receive();
     });
     owned.defer(() => loop.poller.remove(socket.raw));
-    this.#deadline = loop.timers.after(requestTimeoutMs, () => {
-      loop.log.warn(`closing the client ${this.peer.pid}: it sent no request`);
-      this.close();
-    });
+    this.#openedMs = loop.nowMs();
+    this.#deadline = loop.timers.after(requestTimeoutMs, () => this.#dropSilent());
     owned.move();
+  }
+
+  /** Others wait for its place: the peer is dropped if it has had time enough for a request and sent none. */
+  makeRoom(): void {
+    const isSilent = this.#deadline !== undefined && !this.#isClosed;
+    if (isSilent && this.#loop.nowMs() - this.#openedMs >= crowdedTimeoutMs) this.#dropSilent();
+  }
+
+  #dropSilent(): void {
+    this.#loop.log.warn(`closing the client ${this.peer.pid}: it sent no request`);
+    this.close();
   }
 
   get isClosed(): boolean {

@@ -317,6 +317,7 @@ export class Daemon implements Disposable {
 
   #pauseListening(reason: string): void {
     this.#loop.log.warn(`out of ${reason}: new clients wait`);
+    for (const connection of [...this.#connections]) connection.makeRoom();
     const { poller, timers } = this.#loop;
     poller.watch(this.#endpoint.listener, { readable: false, writable: false });
     timers.after(acceptPauseMs, () => {

@@ -115,7 +115,8 @@ describe("what a job leaves in its process group", () => {
     await using box = new Sandbox();
     const daemon = await box.serve();
     const pid = await leaveBehind(box, []);
-    expect(processStat(pid)).toMatchObject({ parent: daemon.pid, state: "S" });
+    await until("it sleeps", () => processStat(pid)?.state === "S");
+    expect(processStat(pid)?.parent).toBe(daemon.pid);
     signalProcess(pid, "SIGTERM");
     await until("it has been reaped", () => processStat(pid) === undefined);
   });
