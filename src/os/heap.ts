@@ -1,6 +1,12 @@
 /** The memory of a process that forks, and of its children. docs/fork-safety.md */
-import * as errno from "../../ffi/errno.ts";
-import { MADV_DOFORK, MADV_POPULATE_WRITE, O_RDONLY } from "../../ffi/linux/constants.ts";
+import {
+  MADV_COLLAPSE,
+  MADV_DOFORK,
+  MADV_HUGEPAGE,
+  MADV_NOHUGEPAGE,
+  MADV_POPULATE_WRITE,
+  O_RDONLY,
+} from "../../ffi/linux/constants.ts";
 import { allocate } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { latin1 } from "../base/strings.ts";
@@ -54,33 +60,61 @@ export function inheritHeap(sys: Sys): void {
   }
 }
 
+/** What the kernel can map as one page, and from how many of its small pages on that is worth its memory. */
+const hugeSize = 2 * 1024 * 1024;
+const pagesForHugeMin = 128;
+
 /**
- * In a forked child: makes its own copy of every page it shares with its parent and could write to,
- * at once and not one by one when it is first written to. Nothing happens on a kernel before 5.14.
- * See madvise(2), and pagemap in proc(5).
+ * In a forked child: makes its own copy of what it shares with its parent and could write to, at once and not page by
+ * page as it is first written to. Where it is dense the copy is in huge pages: a child's first *reading* of a small page
+ * costs as well, most of all in a virtual machine (docs/fork-safety.md has figures). `isWanted` is asked again and
+ * again: what has not been copied when the child has something better to do, is copied as ever. On kernels before 6.1
+ * there are no huge pages, before 5.14 nothing happens. See madvise(2), and pagemap in proc(5).
  */
-export function copyHeapAhead(sys: Sys): void {
+export function copyHeapAhead(sys: Sys, isWanted: () => boolean): void {
   using pagemap = open(sys, "/proc/self/pagemap", O_RDONLY);
-  const entries = allocate(64 * 1024);
-  for (const { from, to, isWritable, isPrivate, residentKiB } of mappings(sys)) {
-    if (!isWritable || !isPrivate || residentKiB === 0) continue;
-    let start = -1;
-    const populate = (end: number): boolean => {
-      const result = start < 0 ? 0 : sys.madvise(start, end - start, MADV_POPULATE_WRITE);
-      start = -1;
-      return result !== -errno.EINVAL;
-    };
-    for (let at = from; at < to; ) {
-      const wanted = Math.min(entries.length, ((to - at) / pageSize) * 8);
-      const offset = (at / pageSize) * 8;
-      const size = check(sys.pread(pagemap.raw, entries, wanted, offset), "pread");
-      if (size === 0) break;
-      for (let entry = 0; entry < size; entry += 8, at += pageSize) {
-        const isPresent = ((entries[entry + 7] ?? 0) & 0x80) !== 0;
-        if (isPresent && start < 0) start = at;
-        else if (!isPresent && !populate(at)) return;
-      }
+  const entries = allocate((hugeSize / pageSize) * 8);
+  for (const mapping of mappings(sys)) {
+    if (!mapping.isWritable || !mapping.isPrivate || mapping.residentKiB === 0) continue;
+    const isKeptSmall = mapping.flags.includes(" nh"); // by the runtime, for what it maps later
+    if (isKeptSmall) advise(sys, mapping, MADV_HUGEPAGE);
+    for (let from = mapping.from; from < mapping.to; ) {
+      if (!isWanted()) return;
+      const to = Math.min(mapping.to, from - (from % hugeSize) + hugeSize);
+      const length = ((to - from) / pageSize) * 8;
+      check(sys.pread(pagemap.raw, entries, length, (from / pageSize) * 8), "pread");
+      copyPages(sys, from, presence(entries.subarray(0, length)));
+      from = to;
     }
-    if (!populate(to)) return;
+    if (isKeptSmall) advise(sys, mapping, MADV_NOHUGEPAGE);
   }
+}
+
+/** Of each page whether it is there, from its entries in pagemap. */
+function presence(entries: Uint8Array): boolean[] {
+  return Array.from(
+    { length: entries.length / 8 },
+    (_, page) => ((entries[page * 8 + 7] ?? 0) & 0x80) !== 0,
+  );
+}
+
+/** Copies those of the pages at `address` that are there; `isPresent` is for no more than one huge page. */
+function copyPages(sys: Sys, address: number, isPresent: readonly boolean[]): void {
+  const count = isPresent.filter(Boolean).length;
+  const isWhole = isPresent.length === hugeSize / pageSize;
+  if (isWhole && count >= pagesForHugeMin && sys.madvise(address, hugeSize, MADV_COLLAPSE) === 0) {
+    return;
+  }
+  for (let page = 0; page < isPresent.length; ) {
+    const start = isPresent.indexOf(true, page);
+    if (start < 0) return;
+    const end = isPresent.indexOf(false, start);
+    page = end < 0 ? isPresent.length : end;
+    sys.madvise(address + start * pageSize, (page - start) * pageSize, MADV_POPULATE_WRITE);
+  }
+}
+
+/** For what need not succeed. */
+function advise(sys: Sys, { from, to }: Mapping, advice: number): void {
+  sys.madvise(from, to - from, advice);
 }

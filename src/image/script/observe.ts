@@ -13,6 +13,7 @@ import fs from "node:fs";
 import path from "node:path";
 import type { Exclusion, Guard, Observed } from "../../domain/warmth.ts";
 import { namesText } from "../../domain/warmth.ts";
+import { accessFilesAtOnce } from "./files-at-once.ts";
 import { Wrapping } from "./wrap.ts";
 
 /** What was seen while modules were loaded. */
@@ -58,6 +59,7 @@ export function observe(seen: Observations, args: readonly string[]): () => void
   observeDirectory(seen, wrapping);
   observeArguments(seen, wrapping, args);
   observeFiles(seen, wrapping);
+  accessFilesAtOnce(wrapping);
   for (const name of ["setTimeout", "setInterval", "setImmediate"] as const) {
     wrapping.wrap(globalThis, name, () => effect(`calls ${name}()`));
   }

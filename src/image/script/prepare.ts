@@ -110,8 +110,8 @@ export async function prepareImage(
     renewProcessNumbers(sys);
     renewRandomness();
     for (const probe of probes) probe[Symbol.dispose]();
-    // A job that waits already needs the processor more.
-    if (waitFor(sys, [{ fd: spare.raw, for: "reading" }], 0).length === 0) copyHeapAhead(sys);
+    // A job that waits needs the processor more.
+    copyHeapAhead(sys, () => waitFor(sys, [{ fd: spare.raw, for: "reading" }], 0).length === 0);
   } catch (error) {
     writeText(sys, log.raw, `a spare cannot get ready: ${reasonOf(error)}\n`);
     exitNow(sys, 1);

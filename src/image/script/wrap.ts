@@ -12,15 +12,32 @@ export class Wrapping {
    * so for ever: after `unwrap` it does what the function does, and no more.
    */
   wrap(owner: object, name: string, watch: (args: readonly unknown[]) => void): void {
+    this.#put(owner, name, (original) => {
+      const isActive = (): boolean => this.#isActive;
+      const wrapper = function (this: unknown, ...args: unknown[]): unknown {
+        if (isActive()) watch(args);
+        if (!new.target) return Reflect.apply(original, this, args);
+        return Reflect.construct(original, args, new.target === wrapper ? original : new.target);
+      };
+      return wrapper;
+    });
+  }
+
+  /** `owner[name]` is `substitute` for now; who has kept it has the function itself after `unwrap`. */
+  replace(owner: object, name: string, substitute: (...args: unknown[]) => unknown): void {
+    this.#put(owner, name, (original) => {
+      const isActive = (): boolean => this.#isActive;
+      return function (this: unknown, ...args: unknown[]): unknown {
+        return isActive() ? substitute(...args) : Reflect.apply(original, this, args);
+      };
+    });
+  }
+
+  #put(owner: object, name: string, wrapperOf: (original: AnyFunction) => AnyFunction): void {
     const holder = owner as Record<string, unknown>;
     const original = holder[name];
     if (typeof original !== "function") return;
-    const isActive = (): boolean => this.#isActive;
-    const wrapper = function (this: unknown, ...args: unknown[]): unknown {
-      if (isActive()) watch(args);
-      if (!new.target) return Reflect.apply(original as AnyFunction, this, args);
-      return Reflect.construct(original, args, new.target === wrapper ? original : new.target);
-    };
+    const wrapper = wrapperOf(original as AnyFunction);
     Object.defineProperties(wrapper, Object.getOwnPropertyDescriptors(original));
     holder[name] = wrapper;
     this.#undo.push(() => {
