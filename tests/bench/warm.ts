@@ -3,6 +3,7 @@
  * image, and through the daemon that its own authors have made. All in one run, in turns: see
  * measurement.ts. Without Node its columns, and the tools' daemons, which are Node, are left out.
  */
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { interruptible } from "../helpers/interruption.ts";
 import { Sandbox } from "../helpers/sandbox.ts";
@@ -52,6 +53,8 @@ interface Subject {
   /** It is as small as a command can be, and is to cost no more than one. */
   readonly isSmall: boolean;
   readonly isForNode: boolean;
+  /** The module of the project that warms its image up. */
+  readonly warmUp?: string;
   /** The words that run it through its own daemon, and those that stop that one. */
   readonly own?: { readonly run: readonly string[]; readonly stop: readonly string[] };
 }
@@ -62,6 +65,7 @@ interface Row {
   readonly node: Contender | undefined;
   readonly bun: Contender;
   readonly warm: Contender;
+  readonly warmedUp: Contender | undefined;
   readonly own: Contender | undefined;
 }
 
@@ -93,6 +97,7 @@ await interruptible(async (interrupted) => {
       status: 1, // there is something to complain about
       isSmall: false,
       isForNode: true,
+      warmUp: "./warm-up/eslint.js",
       own: { run: [tool("eslint_d"), "sample.ts"], stop: [tool("eslint_d"), "stop"] },
     },
     {
@@ -102,6 +107,7 @@ await interruptible(async (interrupted) => {
       status: 0,
       isSmall: false,
       isForNode: true,
+      warmUp: "./warm-up/prettier.js",
       own: { run: [tool("prettierd"), "sample.ts"], stop: [tool("prettierd"), "stop"] },
     },
   ];
@@ -119,19 +125,34 @@ await interruptible(async (interrupted) => {
           : undefined,
       bun: contender(`${name}: bun`, directCommand(path, args), { status, env: directEnv }),
       warm: contender(`${name}: warm`, warmCommand(box, script, args), { status, isOurs: true }),
+      warmedUp: subject.warmUp
+        ? contender(`${name}: warmed up`, [...clientOf(box), commandOf(subject), ...args], {
+            status,
+            isOurs: true,
+          })
+        : undefined,
       own: own && contender(`${name}: its daemon`, own.run, { status, input: sample }),
     };
   });
-  const all = rows.flatMap(({ node, bun, warm, own }) => [node, bun, warm, own]);
+  const all = rows.flatMap(({ node, bun, warm, warmedUp, own }) => [
+    node,
+    bun,
+    warm,
+    warmedUp,
+    own,
+  ]);
   const contenders = [program, add, ...all.filter((one) => one !== undefined)];
 
   const stops = node === undefined ? [] : subjects.flatMap(({ own }) => (own ? [own.stop] : []));
   try {
-    for (const { warm } of rows) {
+    writeFileSync(join(cwd, "prefork.toml"), subjects.map(configurationOf).join(""));
+    await box.start([join(box.bin, "prefork"), "allow"], { cwd }).ended;
+    const warmOnes = rows.flatMap(({ warm, warmedUp }) => (warmedUp ? [warm, warmedUp] : [warm]));
+    for (const one of warmOnes) {
       // As it is measured: what its streams are is a part of what an image is made for.
-      const run = async () => runOnce(warm, { env: box.env, cwd });
+      const run = async () => runOnce(one, { env: box.env, cwd });
       const { isWarm, reason } = await runUntilWarm(box, run);
-      if (!isWarm) say(`${warm.name}: never; ${reason}`);
+      if (!isWarm) say(`${one.name}: never; ${reason}`);
     }
     const before = await warmRuns(box);
     const untilIdle = async (): Promise<void> => await untilSettled(box);
@@ -144,10 +165,11 @@ await interruptible(async (interrupted) => {
     });
     const warmCount = (await warmRuns(box)) - before;
 
-    say(`${machine()}\n${rounds} rounds, median ms; in brackets, times the warm run\n\n`);
-    say(table([["", "cold node", "cold bun", "its daemon", "warm"], ...rows.map(columnsOf)]));
+    say(`${machine()}\n${rounds} rounds, median ms; in brackets, times the last column\n\n`);
+    const head = ["", "cold node", "cold bun", "its daemon", "warm", "warmed up"];
+    say(table([head, ...rows.map(columnsOf)]));
     say(`\n${table([program, add].map((one) => [one.name, median(one).toFixed(1)]))}\n`);
-    const expected = counted * subjects.length;
+    const expected = counted * warmOnes.length;
     if (warmCount < expected) {
       say(`only ${warmCount} of ${expected} runs were warm: ${await whyCold(box)}\n`);
     }
@@ -165,19 +187,34 @@ function clientOf(box: Sandbox): string[] {
   return [join(box.bin, "prefork"), "run", "-w"];
 }
 
-function columnsOf({ subject, node, bun, own, warm }: Row): string[] {
-  const cell = (one: Contender | undefined): string =>
-    one ? `${median(one).toFixed(1)} (${(median(one) / median(warm)).toFixed(1)})` : "-";
-  return [subject.name, cell(node), cell(bun), cell(own), median(warm).toFixed(1)];
+/** The name under which a subject that is warmed up is configured. */
+function commandOf({ script }: Subject): string {
+  return `${script}-warmed-up`;
 }
 
-function goalsOf({ subject, node, bun, own, warm }: Row, program: Contender): void {
+function configurationOf(subject: Subject): string {
+  const { script, warmUp } = subject;
+  if (!warmUp) return "";
+  return `[commands.${commandOf(subject)}]\nbin = "${script}"\nwarmup = "${warmUp}"\n`;
+}
+
+function columnsOf({ subject, node, bun, own, warm, warmedUp }: Row): string[] {
+  const best = median(warmedUp ?? warm);
+  const cell = (one: Contender | undefined): string =>
+    one ? `${median(one).toFixed(1)} (${(median(one) / best).toFixed(1)})` : "-";
+  return [subject.name, ...[node, bun, own, warm, warmedUp].map(cell)];
+}
+
+function goalsOf({ subject, node, bun, own, warm, warmedUp }: Row, program: Contender): void {
   const { name } = subject;
   if (subject.isSmall) return noLonger(name, warm, program);
-  if (node)
-    share(`${name}: warm takes`, warm, { of: node, called: "cold node", most: 1 / nodeGoal });
-  share(`${name}: warm takes`, warm, { of: bun, called: "cold bun", most: 1 / bunGoal });
-  if (own) share(`${name}: warm takes`, warm, { of: own, called: "its daemon", most: daemonGoal });
+  const one = warmedUp ?? warm;
+  const limit = (of: Contender | undefined, called: string, most: number): void => {
+    if (of) share(`${one.name} takes`, one, { of, called, most });
+  };
+  limit(node, "cold node", 1 / nodeGoal);
+  limit(bun, "cold bun", 1 / bunGoal);
+  limit(own, "its daemon", daemonGoal);
 }
 
 function noLonger(name: string, one: Contender, program: Contender): void {
