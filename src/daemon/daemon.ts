@@ -25,7 +25,7 @@ import type { Received } from "../transport/channel.ts";
 import { Children } from "./children.ts";
 import { Connection } from "./connection.ts";
 import type { Endpoint } from "./endpoint.ts";
-import { Image } from "./images.ts";
+import { Image, type ImageStatus } from "./images.ts";
 import { Jobs } from "./jobs.ts";
 import type { Log } from "./log.ts";
 import { Loop } from "./loop.ts";
@@ -40,7 +40,7 @@ export interface DaemonSettings {
   readonly jobsMax: number;
 }
 
-/** What `prefork status --json` prints. */
+/** What `prefork status --json` prints; with `--images` the client adds each process's memory. */
 export interface StatusReport {
   readonly pid: number;
   readonly version: string;
@@ -53,7 +53,7 @@ export interface StatusReport {
   readonly done: number;
   /** Jobs that ended otherwise, or could not be started. */
   readonly failed: number;
-  readonly image: { state: string; pid: number; spares: number; served: number };
+  readonly image: ImageStatus;
   /** Scripts that are run out of warm images. */
   readonly images: readonly ScriptReport[];
 }

@@ -37,6 +37,22 @@ export interface WarmStart extends Start {
 
 type ImageState = "starting" | "ready" | "down";
 
+/** A process forked out of an image: it waits for a job, or runs one. */
+export interface Fork {
+  readonly role: "spare" | "job";
+  readonly pid: number;
+}
+
+/** An image, for `status`. What its processes take of memory whoever asks reads in /proc. */
+export interface ImageStatus {
+  readonly state: ImageState;
+  readonly pid: number;
+  readonly spares: number;
+  readonly served: number;
+  /** Without jobs that have become another program: they share nothing with it. */
+  readonly forks: readonly Fork[];
+}
+
 /** What an image is, and what its keeper wants to know of it. */
 export interface ImageRecipe {
   readonly name: string;
@@ -71,6 +87,8 @@ export class Image implements Disposable {
   /** Spares that died without a job, since one last had one. */
   #diedUnused = 0;
   readonly #idle: Starter[] = [];
+  /** The processes that run a job and are still what the image has made them. */
+  readonly #jobs = new Set<number>();
   readonly #queue: WarmStart[] = [];
 
   constructor(loop: Loop, parts: { children: Children; starters: Starters }, recipe: ImageRecipe) {
@@ -85,8 +103,20 @@ export class Image implements Disposable {
     return this.#state === "ready";
   }
 
-  get status(): { state: ImageState; pid: number; spares: number; served: number } {
-    return { state: this.#state, pid: this.#pid, spares: this.#idle.length, served: this.#served };
+  get hasJobs(): boolean {
+    return this.#jobs.size > 0;
+  }
+
+  get status(): ImageStatus {
+    const spares = this.#idle.map(({ pid }): Fork => ({ role: "spare", pid }));
+    const jobs = [...this.#jobs].map((pid): Fork => ({ role: "job", pid }));
+    return {
+      state: this.#state,
+      pid: this.#pid,
+      spares: spares.length,
+      served: this.#served,
+      forks: [...spares, ...jobs],
+    };
   }
 
   /** Starts the process. A failure is logged and tried again later. */
@@ -189,12 +219,16 @@ export class Image implements Disposable {
   /** Takes in a new spare and consumes its socket. One that has died already is let go. */
   #adopt(pid: number, socket: Fd): void {
     const spare = this.#starters.adopt(pid, socket, {
-      onUsed: () => {
+      onUsed: (hasExecuted) => {
+        if (!hasExecuted) this.#jobs.add(pid);
         this.#served += 1;
         this.#diedUnused = 0;
         this.#backoffMs = imageBackoffMs;
       },
-      onUsedUp: () => this.#requestForks(this.#queue.length + this.#recipe.spares),
+      onUsedUp: () => {
+        this.#jobs.delete(pid);
+        this.#requestForks(this.#queue.length + this.#recipe.spares);
+      },
       onDiedIdle: () => this.#diedIdle(pid),
     });
     if (spare) this.#idle.push(spare);

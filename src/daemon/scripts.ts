@@ -5,8 +5,6 @@
  * gets another image after its second miss, and runs cold until then. Warm or cold, the result is
  * the same.
  */
-import fs from "node:fs";
-import path from "node:path";
 import {
   imageFailuresMax,
   imageIdleMs,
@@ -14,17 +12,8 @@ import {
   prepareTimeoutMs,
   scriptImagesMax,
   scriptsMax,
-  sparesDefault,
 } from "../base/limits.ts";
-import {
-  dropStrings,
-  environmentValue,
-  firstString,
-  latin1,
-  type StringList,
-  strings,
-  utf8,
-} from "../base/strings.ts";
+import { dropStrings, firstString, type StringList, strings, utf8 } from "../base/strings.ts";
 import type { CommandConfiguration } from "../domain/configuration.ts";
 import { environmentMap } from "../domain/environment.ts";
 import {
@@ -36,20 +25,22 @@ import {
   type StreamKind,
 } from "../domain/warmth.ts";
 import { errorRefused } from "../execution/program.ts";
+import { findScript, identityOf, type Recipe, recipeOf } from "../execution/script.ts";
 import { SystemError } from "../os/errors.ts";
 import { duplicate, type Fd, type RawFd } from "../os/fd.ts";
 import { descriptorTarget, stateOf, statusOfFd } from "../os/files.ts";
-import { type MemoryUse, memoryUse } from "../os/proc.ts";
 import { isTerminal } from "../os/terminal.ts";
 import type { Timer } from "../os/timers.ts";
 import type { Children } from "./children.ts";
-import { Image } from "./images.ts";
+import { type Fork, Image, type ImageStatus } from "./images.ts";
 import type { Loop } from "./loop.ts";
 import { freshScriptProcess, scriptImageProcess } from "./processes.ts";
 import { lost, type Start, type Starters } from "./starters.ts";
 
 /** A script, for `status` and `why`. */
 export interface ScriptReport {
+  /** See identityOf of execution/script.ts. */
+  readonly identity: string;
   /** The name it was configured under, or its path. */
   readonly name: string;
   readonly script: string;
@@ -60,15 +51,11 @@ export interface ScriptReport {
   readonly reason: string | undefined;
   readonly quarantined: string | undefined;
   readonly variants: readonly VariantReport[];
+  /** Jobs that go on, though their image was let go. */
+  readonly orphans: readonly Fork[];
 }
 
-export interface VariantReport {
-  readonly state: string;
-  readonly pid: number;
-  readonly spares: number;
-  readonly served: number;
-  /** Undefined when the image is not there. */
-  readonly memory: MemoryUse | undefined;
+export interface VariantReport extends ImageStatus {
   readonly modules: number;
   readonly inputs: number;
   readonly excluded: readonly Exclusion[];
@@ -86,25 +73,11 @@ interface Variant {
   excluded: readonly Exclusion[];
 }
 
-/** How a script is to be run; without configuration all but the path is what `--warm` means. */
-interface Recipe {
-  /** The configured command's name, or the script's path. */
-  readonly name: string;
-  readonly path: string;
-  /** Arguments before the caller's. */
-  readonly prefix: readonly string[];
-  /** What is loaded ahead; undefined: what the first run has loaded. */
-  readonly preload: readonly string[] | undefined;
-  /** From where names of packages in it are looked up. */
-  readonly from: string;
-  readonly warmup: string | undefined;
-  readonly spares: number;
-  readonly isCold: boolean;
-}
-
 interface Script {
   readonly recipe: Recipe;
   variants: Variant[];
+  /** Images that were let go, and of which jobs were running then. */
+  former: readonly Image[];
   /** The modules to be loaded ahead; undefined until a run has told. */
   modules: readonly string[] | undefined;
   excluded: readonly Exclusion[];
@@ -145,7 +118,8 @@ export class Scripts implements Disposable {
   }
 
   report(): ScriptReport[] {
-    return [...this.#scripts.values()].map((script) => ({
+    return [...this.#scripts].map(([identity, script]) => ({
+      identity,
       name: script.recipe.name,
       script: script.recipe.path,
       warm: script.warm,
@@ -154,13 +128,13 @@ export class Scripts implements Disposable {
       quarantined: script.quarantined?.reason,
       variants: script.variants.map(({ image, prepared, excluded }) => ({
         ...image.status,
-        memory: memoryUse(this.#loop.sys, image.status.pid),
         modules: prepared?.moduleCount ?? 0,
         inputs: prepared?.inputCount ?? 0,
         excluded,
         notes: prepared?.notes ?? [],
         guard: prepared?.guard,
       })),
+      orphans: script.former.flatMap((image) => image.status.forks),
     }));
   }
 
@@ -228,18 +202,14 @@ export class Scripts implements Disposable {
     this.close();
   }
 
-  /** By all that makes it what it is: the recipe, and the values of the variables it names. */
   #scriptOf(recipe: Recipe, { request }: Start, variables: readonly string[]): Script {
-    const values = variables.map((name) => {
-      const value = environmentValue(request.env, name);
-      return value ? latin1(value) : null;
-    });
-    const key = JSON.stringify([recipe, values]);
-    const known = this.#scripts.get(key);
+    const identity = identityOf(recipe, request.env, variables);
+    const known = this.#scripts.get(identity);
     if (known) return known;
     const script: Script = {
       recipe,
       variants: [],
+      former: [],
       modules: recipe.preload,
       excluded: [],
       warm: 0,
@@ -251,15 +221,15 @@ export class Scripts implements Disposable {
       isBuilding: false,
     };
     this.#forgetOldest();
-    this.#scripts.set(key, script);
+    this.#scripts.set(identity, script);
     return script;
   }
 
   /** At the bound, scripts without an image are forgotten, the first that were run first. */
   #forgetOldest(): void {
-    for (const [key, { variants, isBuilding }] of this.#scripts) {
+    for (const [identity, { variants, isBuilding }] of this.#scripts) {
       if (this.#scripts.size < scriptsMax) return;
-      if (variants.length === 0 && !isBuilding) this.#scripts.delete(key);
+      if (variants.length === 0 && !isBuilding) this.#scripts.delete(identity);
     }
   }
 
@@ -485,6 +455,7 @@ export class Scripts implements Disposable {
 
   #drop(script: Script, variant: Variant): void {
     script.variants = script.variants.filter((other) => other !== variant);
+    script.former = [...script.former, variant.image].filter(({ hasJobs }) => hasJobs);
     if (!variant.prepared) script.isBuilding = false;
     variant.directory[Symbol.dispose]();
     variant.image.close();
@@ -524,36 +495,4 @@ function streamsOf({ request, fds }: Start): Map<number, RawFd> {
     if (number <= 2) streams.set(number, fds[index] as RawFd); // the decoder checked the index
   }
   return streams;
-}
-
-function recipeOf(file: string, command: CommandConfiguration | undefined): Recipe {
-  const { name = file, preload = "auto", args = [], warmup } = command ?? {};
-  return {
-    name,
-    path: file,
-    prefix: args,
-    preload: preload === "auto" ? undefined : preload,
-    from: path.dirname(command?.file ?? file),
-    warmup,
-    spares: command?.spares ?? sparesDefault,
-    isCold: command?.cold ?? false,
-  };
-}
-
-/** A file, or a tool of the nearest node_modules/.bin; links are followed, as the runtime does. */
-function findScript(name: string, directory: string): string | undefined {
-  if (name.includes("/")) return realFile(path.resolve(directory, name));
-  for (let at = directory; ; at = path.dirname(at)) {
-    const found = realFile(path.join(at, "node_modules", ".bin", name));
-    if (found !== undefined || at === "/") return found;
-  }
-}
-
-function realFile(file: string): string | undefined {
-  try {
-    const real = fs.realpathSync(file);
-    return fs.statSync(real).isFile() ? real : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -35,8 +35,8 @@ export interface Start extends ChildEvents {
 
 /** What becomes of a starter, for who keeps it. */
 export interface StarterEvents {
-  /** It has started its job. */
-  readonly onUsed?: () => void;
+  /** It has started its job; `hasExecuted`: by becoming another program. */
+  readonly onUsed?: (hasExecuted: boolean) => void;
   /** The job it has started has ended. */
   readonly onUsedUp?: () => void;
   /** It died before it was given a job. */
@@ -242,9 +242,10 @@ export class Starter {
   }
 
   #started(): void {
+    const hasExecuted = this.#state === "executing";
     this.#settle("started");
     if (!this.#start?.onRecorded) this.hangUp();
-    this.#events.onUsed?.();
+    this.#events.onUsed?.(hasExecuted);
     this.#start?.onStarted(this.pid);
   }
 

@@ -45,24 +45,26 @@ test("a project's commands are listed once it was allowed, until it changes or i
   await using home = new Home();
   home.write("config/prefork/config.toml", userText);
   const user = home.path("config/prefork/config.toml");
-  const listedBefore = `add   built-in
-lint  user      ${user}:1  bin other
-mine  user      ${user}:3  script /mine.ts
+  const gap = " ".repeat(`${user}:1  script /mine.ts`.length);
+  const listedBefore = `add   built-in  ${gap}  -
+lint  user      ${user}:1  bin other        -
+mine  user      ${user}:3  script /mine.ts  -
 `;
   const before = ended({ stdout: listedBefore, stderr: home.notice("it is not allowed") });
   expect(await home.here("commands")).toEqual(before);
 
   expect(await home.here("allow")).toEqual(ended({ stdout: home.allowed }));
-  const width = Math.max(user.length, home.file.length) + 2;
+  const width = Math.max(user.length, home.file.length) + 4;
   const rows = [
     ["add", "built-in", "", ""],
     ["lint", "project", `${home.file}:1`, "bin eslint"],
     ['"fmt all"', "project", `${home.file}:4`, `script ${home.project}/tools/fmt.ts`],
     ["mine", "user", `${user}:3`, "script /mine.ts"],
   ] as const;
+  const target = Math.max(...rows.map(([, , , runs]) => runs.length)) + 2;
   const stdout = rows
     .map(([name, kind, from, runs]) =>
-      `${name.padEnd(11)}${kind.padEnd(10)}${from.padEnd(width)}  ${runs}`.trimEnd(),
+      [name.padEnd(11), kind.padEnd(10), from.padEnd(width), runs.padEnd(target), "-"].join(""),
     )
     .join("\n");
   expect(await home.here("commands")).toEqual(ended({ stdout: `${stdout}\n` }));
@@ -168,7 +170,7 @@ test.each<{ what: string; text?: string; words: string[]; says: string; status?:
 test("what is wrong with a file is told by commands, too, and nothing acts on the terminal", async () => {
   await using home = new Home('[commands."\\u001b[2J"]\nbin = ""\n');
   const { stdout, stderr, end } = await home.here("commands");
-  expect([stdout, end]).toEqual(["add  built-in\n", 0]);
+  expect([stdout, end]).toEqual(["add  built-in      -\n", 0]);
   expect(stderr).toBe(
     `prefork: ignoring ${home.file}:2: commands."\\u001b[2J".bin: "" is not allowed (a name in node_modules/.bin is)\n`,
   );

@@ -1,7 +1,10 @@
-/** Configured commands from allowing them to running warm, what `prefork why` tells, and what fails. */
+/**
+ * Configured commands from allowing them to running warm, what `prefork why` and `prefork commands`
+ * tell, and what fails.
+ */
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { mkdirSync } from "node:fs";
-import { type Ended, ended, Sandbox } from "../helpers/sandbox.ts";
+import { existsSync, mkdirSync, symlinkSync } from "node:fs";
+import { type Ended, ended, Sandbox, type StartOptions } from "../helpers/sandbox.ts";
 import { until } from "../helpers/wait.ts";
 
 setDefaultTimeout(60_000);
@@ -35,6 +38,15 @@ class Project extends Sandbox {
     return JSON.parse((await this.here("prefork", "why", "--json")).stdout) as Told[];
   }
 
+  /** The images' states by command, as `prefork commands` tells them. */
+  async states(env: StartOptions["env"] = {}): Promise<Readonly<Record<string, unknown>>> {
+    const cwd = this.path("work/p");
+    const { stdout, stderr } = await this.run(["prefork", "commands", "--json"], { cwd, env });
+    if (stderr !== "") throw new Error(stderr);
+    const { commands } = JSON.parse(stdout) as { commands: { name: string; image?: unknown }[] };
+    return Object.fromEntries(commands.map(({ name, image }) => [name, image]));
+  }
+
   /** Runs `words` until a run was warm. @returns its result. */
   async runUntilWarm(...words: string[]): Promise<Ended> {
     return await until("a run is warm", async () => {
@@ -44,6 +56,10 @@ class Project extends Sandbox {
       return (await warm()) > before && result;
     });
   }
+}
+
+function isState(image: unknown, state: string): boolean {
+  return (image as { state?: unknown } | undefined)?.state === state;
 }
 
 const hello = '[commands.hello]\nscript = "hello.ts"\nargs = ["from", "here"]\n';
@@ -79,9 +95,60 @@ test("a command that is configured to run cold does", async () => {
   for (let count = 0; count < 3; count++) {
     expect(await project.here("pfc", "-w", "hello")).toEqual(ended({ stdout: "from here\n" }));
   }
-  expect(await project.why()).toMatchObject([
-    { warm: 0, cold: 3, reason: "it is configured to run cold", variants: [] },
-  ]);
+  const reason = "it is configured to run cold";
+  expect(await project.why()).toMatchObject([{ warm: 0, cold: 3, reason, variants: [] }]);
+  expect(await project.states()).toMatchObject({ hello: { state: "cold", reason } });
+});
+
+test("commands tells the state of each image, and needs no daemon", async () => {
+  const toml = `${hello}env = ["KIND"]\n
+[commands.other]\nscript = "hello.ts"\n
+[commands.tool]\nbin = "tool"\n
+[commands.none]\nbin = "none"\n`;
+  await using project = new Project(toml, greeting);
+  mkdirSync(project.path("work/node_modules/.bin"), { recursive: true });
+  symlinkSync(project.path("work/p/hello.ts"), project.path("work/node_modules/.bin/tool"));
+  await project.here("prefork", "allow");
+
+  const unknown = { add: undefined, hello: undefined, other: undefined, tool: undefined };
+  expect(await project.states()).toEqual({ ...unknown, none: undefined });
+  const alone = await project.here("prefork", "commands");
+  expect(alone.stderr).toBe("");
+  expect(alone.stdout).toMatch(/^(\S.* {2}-\n){5}$/);
+  expect(existsSync(project.socketPath)).toBe(false);
+
+  await project.serveWarm();
+  const cold = { state: "cold", reason: "not run yet" };
+  const rest = {
+    add: { state: "warm" },
+    none: { state: "missing", reason: "not found in any node_modules/.bin" },
+  };
+  expect(await project.states()).toEqual({ ...rest, hello: cold, other: cold, tool: cold });
+  await project.here("pfc", "-w", "hello");
+  await until("its image is being made, or is made already", async () => {
+    const { hello: image } = await project.states();
+    return isState(image, "being made") || isState(image, "warm");
+  });
+  await project.runUntilWarm("pfc", "-w", "hello");
+  const warm = { state: "warm" };
+  // The same script under other names, or with another value of its variable, has images of its own.
+  expect(await project.states()).toEqual({ ...rest, hello: warm, other: cold, tool: cold });
+  expect(await project.states({ KIND: "b" })).toMatchObject({ hello: cold });
+
+  await project.here("pfc", "-w", "tool");
+  await until("the tool is warm", async () => isState((await project.states())["tool"], "warm"));
+  const { stdout } = await project.here("prefork", "commands");
+  expect(stdout).toMatch(/^add .* warm\nhello .* warm\nother .* cold: not run yet\ntool .* warm\n/);
+  expect(stdout).toEndWith("  missing: not found in any node_modules/.bin\n");
+
+  // What is at another place is not asked for.
+  const elsewhere = await project.here(
+    "prefork",
+    "commands",
+    "--socket",
+    project.path("none.sock"),
+  );
+  expect([elsewhere.stdout, elsewhere.stderr]).toEqual([alone.stdout, ""]);
 });
 
 test("an image that cannot be forked is told of, and everything runs cold", async () => {
@@ -102,6 +169,12 @@ test("an image that cannot be forked is told of, and everything runs cold", asyn
   expect(told.warm).toBe(0);
   expect(told.quarantined).toContain("starts a thread");
   expect((await project.here("prefork", "why", "hello")).stdout).toContain("runs cold until");
+  expect(await project.states()).toMatchObject({
+    hello: { state: "quarantined", reason: told.quarantined },
+  });
+  expect((await project.here("prefork", "commands")).stdout).toEndWith(
+    `  quarantined: ${told.quarantined}\n`,
+  );
 
   // A change of the script is a new chance; that of another script alone is not.
   project.write("work/p/hello.ts", `${greeting}// changed\n`);

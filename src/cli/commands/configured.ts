@@ -1,5 +1,7 @@
 /** `prefork allow` and `prefork commands`: the commands that files configure. */
 import type { Sys } from "../../../ffi/sys.ts";
+import { type Report, status } from "../../client/control.ts";
+import { ClientError } from "../../client/errors.ts";
 import { builtinNames } from "../../domain/builtins.ts";
 import {
   type CommandConfiguration,
@@ -7,11 +9,31 @@ import {
   printable,
   shownName,
 } from "../../domain/configuration.ts";
+import { DiscoveryError } from "../../domain/discovery.ts";
 import { Configurations, type ListedCommand } from "../../execution/configuration.ts";
+import { findScript, identityOf, recipeOf } from "../../execution/script.ts";
+import { SystemError } from "../../os/errors.ts";
 import { openPlace, realPathOf } from "../../os/files.ts";
-import { workingDirectory } from "../../os/process.ts";
+import { ownEnvironment, workingDirectory } from "../../os/process.ts";
+import {
+  baseImageOf,
+  baseReadiness,
+  formatReadiness,
+  type Readiness,
+  scriptReadiness,
+  scriptsOf,
+} from "../images.ts";
+import { discoveryOptions } from "../options.ts";
 import { ownVariables } from "../place.ts";
-import { type Command, helpOption, jsonOption, textValue } from "./command.ts";
+import {
+  type Command,
+  helpOption,
+  type Invocation,
+  jsonOption,
+  textValue,
+  type Values,
+} from "./command.ts";
+import { find } from "./reach.ts";
 
 export const allowCommand: Command = {
   summary: "Let the commands of a project's prefork.toml be used, as long as it does not change",
@@ -46,34 +68,88 @@ export const allowCommand: Command = {
 
 export const commandsCommand: Command = {
   summary: "List the commands that are built in or configured, as seen from this directory",
-  options: { json: jsonOption, help: helpOption },
+  options: { json: jsonOption, ...discoveryOptions, help: helpOption },
   examples: (name) => [
-    [name, "name, kind, where it comes from, what it runs"],
+    [name, "name, kind, where it comes from, what it runs, and the state of its image"],
     [`${name} --json`, "for programs, on one line"],
   ],
-  run: ({ sys, output }, values) => {
+  run: (invocation, values) => {
+    const { sys, output } = invocation;
     const configurations = new Configurations(sys);
-    const { commands, notices } = configurations.all(directoryOf(sys, undefined), ownVariables);
+    const directory = directoryOf(sys, undefined);
+    const { commands, notices } = configurations.all(directory, ownVariables);
+    const report = tryReport(invocation, values);
+    const builtinImage = report && baseReadiness(baseImageOf(report));
+    const listed = commands.map((command) => ({
+      command,
+      image: report && readinessOf(sys, command, { directory, report }),
+    }));
     if (values["json"] === true) {
-      const builtins = builtinNames.map((name) => ({ name, kind: "built-in" }));
-      const listed = [...builtins, ...commands.map(forPrograms)];
-      output.print(`${JSON.stringify({ commands: listed, notices })}\n`);
+      const builtins = builtinNames.map((name) => ({
+        name,
+        kind: "built-in",
+        image: builtinImage,
+      }));
+      const all = [...builtins, ...listed.map(forPrograms)];
+      output.print(`${JSON.stringify({ commands: all, notices })}\n`);
       return 0;
     }
-    const builtins = builtinNames.map((name) => [name, "built-in"]);
-    output.print(table([...builtins, ...commands.map(forPeople)]));
+    const builtins = builtinNames.map((name) => [name, "built-in", "", "", shown(builtinImage)]);
+    output.print(table([...builtins, ...listed.map(forPeople)]));
     for (const notice of notices) output.complain(notice);
     return 0;
   },
 };
 
-function forPrograms({ name, kind, file, line, script, bin }: ListedCommand): object {
-  return { name, kind, file, line, script, bin };
+/** A command, and the state of its image; undefined without a daemon. */
+interface Listed {
+  readonly command: ListedCommand;
+  readonly image: Readiness | undefined;
 }
 
-function forPeople(command: ListedCommand): string[] {
+/** What a daemon reports, if there is one: the list is right without it. */
+function tryReport({ sys, output }: Invocation, values: Values): Report | undefined {
+  try {
+    const { daemon } = find(sys, output, values);
+    return daemon && status(sys, daemon);
+  } catch (error) {
+    const isKnown = [ClientError, DiscoveryError, SystemError].some(
+      (kind) => error instanceof kind,
+    );
+    if (!isKnown) throw error;
+    output.complain((error as Error).message);
+    return undefined;
+  }
+}
+
+/** That of the images which a run from `directory`, with our environment, would ask for. */
+function readinessOf(
+  sys: Sys,
+  command: ListedCommand,
+  { directory, report }: { directory: string; report: Report },
+): Readiness {
+  const { script, bin = "", env } = command; // one of the two is there
+  const file = findScript(script ?? bin, directory);
+  if (file === undefined) {
+    const reason = script === undefined ? "not found in any node_modules/.bin" : "no such file";
+    return { state: "missing", reason };
+  }
+  const wanted = identityOf(recipeOf(file, command), ownEnvironment(sys), env);
+  return scriptReadiness(scriptsOf(report).find(({ identity }) => identity === wanted));
+}
+
+function forPrograms({ command, image }: Listed): object {
+  const { name, kind, file, line, script, bin } = command;
+  return { name, kind, file, line, script, bin, image };
+}
+
+function forPeople({ command, image }: Listed): string[] {
   const { name, kind, file, line } = command;
-  return [shownName(name), kind, `${printable(file)}:${line}`, target(command)];
+  return [shownName(name), kind, `${printable(file)}:${line}`, target(command), shown(image)];
+}
+
+function shown(image: Readiness | undefined): string {
+  return image ? formatReadiness(image) : "-";
 }
 
 function target({ script, bin }: CommandConfiguration): string {

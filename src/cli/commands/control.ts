@@ -1,10 +1,10 @@
 /** `prefork ping`, `status` and `stop`. */
 import { awaitStopping, ping, type Report, status, stop } from "../../client/control.ts";
+import { baseImageOf, imageTable, isBeside, measured, scriptsOf, summaryOf } from "../images.ts";
 import { discoveryOptions } from "../options.ts";
 import { noDaemon } from "../place.ts";
 import { type Command, helpOption, jsonOption } from "./command.ts";
 import { find, reach } from "./reach.ts";
-import { imageRows, type ReportedScript } from "./why.ts";
 
 export const pingCommand: Command = {
   summary: "Ask the daemon whether it answers",
@@ -20,14 +20,32 @@ export const pingCommand: Command = {
 
 export const statusCommand: Command = {
   summary: "Show what the daemon is doing",
-  options: { json: jsonOption, ...discoveryOptions, help: helpOption },
+  options: {
+    images: {
+      type: "boolean",
+      description:
+        "show the processes of each image, its spares and its running jobs, and their memory",
+    },
+    json: jsonOption,
+    ...discoveryOptions,
+    help: helpOption,
+  },
   examples: (name) => [
     [name, "for people"],
-    [`${name} --json`, "for programs, on one line"],
+    [`${name} --images`, "which images there are, and what each process takes, in MB"],
+    [`${name} --json`, "for programs, on one line; with --images the memory, too"],
   ],
   run: ({ sys, output }, values) => {
-    const report = status(sys, reach(sys, output, values));
-    output.print(values["json"] ? `${JSON.stringify(report)}\n` : formatReport(report));
+    const images = values["images"] === true;
+    const daemon = reach(sys, output, values);
+    const report = status(sys, daemon);
+    const isMeasured = images && isBeside(daemon, report);
+    if (images && !isMeasured) {
+      output.complain("the memory cannot be told: the daemon is in another pid namespace");
+    }
+    const told = isMeasured ? measured(sys, report) : report;
+    if (values["json"] === true) output.print(`${JSON.stringify(told)}\n`);
+    else output.print(images ? imageTable(told) : formatReport(told));
     return 0;
   },
 };
@@ -59,7 +77,7 @@ export const stopCommand: Command = {
 };
 
 function formatReport(report: Report): string {
-  const image = report["image"] as Report;
+  const image = baseImageOf(report);
   const rows: [string, string][] = [
     ["pid", `${report["pid"]}`],
     ["version", `${report["version"]}`],
@@ -69,10 +87,10 @@ function formatReport(report: Report): string {
     ["jobs", `${report["running"]} running, ${report["done"]} done, ${report["failed"]} failed`],
     [
       "base image",
-      `${image["state"]}, pid ${image["pid"]}, ${image["spares"]} spare, ${image["served"]} served`,
+      `${image.state}, pid ${image.pid}, ${image.spares} spare, ${image.served} served`,
     ],
+    ...scriptsOf(report).map((script): [string, string] => ["script", summaryOf(script)]),
   ];
-  rows.push(...imageRows((report["images"] ?? []) as ReportedScript[]));
   return rows.map(([name, value]) => `${name.padEnd(11)} ${value}\n`).join("");
 }
 

@@ -1,37 +1,17 @@
 /** `prefork why`: how scripts and configured commands run, warm or cold, and what decided that. */
 import { status } from "../../client/control.ts";
-import type { Exclusion, Guard } from "../../domain/warmth.ts";
+import type { Guard } from "../../domain/warmth.ts";
 import { exitCodes } from "../exit-codes.ts";
+import {
+  isBeside,
+  measured,
+  type ReportedScript,
+  type ReportedVariant,
+  scriptsOf,
+} from "../images.ts";
 import { discoveryOptions } from "../options.ts";
 import { type Command, helpOption, jsonOption, textValue } from "./command.ts";
 import { reach } from "./reach.ts";
-
-/**
- * As the daemon reports a script; see ScriptReport of daemon/scripts.ts, which is not ours to
- * import.
- */
-export interface ReportedScript {
-  readonly name: string;
-  readonly script: string;
-  readonly warm: number;
-  readonly cold: number;
-  readonly reason?: string;
-  readonly quarantined?: string;
-  readonly variants: readonly ReportedVariant[];
-}
-
-interface ReportedVariant {
-  readonly state: string;
-  readonly pid: number;
-  readonly spares: number;
-  readonly served: number;
-  readonly memory?: { readonly proportionalKiB: number; readonly privateKiB: number };
-  readonly modules: number;
-  readonly inputs: number;
-  readonly excluded: readonly Exclusion[];
-  readonly notes: readonly Exclusion[];
-  readonly guard?: Guard;
-}
 
 export const whyCommand: Command = {
   summary: "Show how scripts run, warm or cold, and why",
@@ -46,10 +26,12 @@ export const whyCommand: Command = {
     [`${name} eslint`, "what its image depends on, and what its last cold run was about"],
   ],
   run: ({ sys, output }, values) => {
-    const report = status(sys, reach(sys, output, values));
+    const daemon = reach(sys, output, values);
+    const report = status(sys, daemon);
     const wanted = textValue(values, "name");
-    // Of the same version as we are, or else it has none.
-    const scripts = ((report["images"] ?? []) as ReportedScript[]).filter(
+    const isMeasured = values["json"] === true && isBeside(daemon, report);
+    const told = isMeasured ? measured(sys, report) : report;
+    const scripts = scriptsOf(told).filter(
       ({ name, script }) => wanted === undefined || name === wanted || script.includes(wanted),
     );
     if (values["json"] === true) {
@@ -65,24 +47,6 @@ export const whyCommand: Command = {
     return exitCodes.ok;
   },
 };
-
-/** One line for each image; for `status`. */
-export function imageRows(scripts: readonly ReportedScript[]): [string, string][] {
-  return scripts.flatMap(({ name, warm, cold, variants }) => {
-    const jobs = `${warm} warm, ${cold} cold`;
-    if (variants.length === 0) return [["image", `none of ${name}, ${jobs}`]];
-    return variants.map(({ state, pid, spares, memory }): [string, string] => {
-      const size = memory
-        ? `, ${megabytes(memory.proportionalKiB)} (${megabytes(memory.privateKiB)} of its own)`
-        : "";
-      return ["image", `${name}: ${state}, pid ${pid}, ${spares} spare${size}, ${jobs}`];
-    });
-  });
-}
-
-function megabytes(kibibytes: number): string {
-  return `${Math.round(kibibytes / 1024)} MB`;
-}
 
 function formatScript(script: ReportedScript): string {
   const { name, reason, quarantined, variants } = script;
