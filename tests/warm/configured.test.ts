@@ -157,7 +157,7 @@ test("an image that cannot be forked is told of, and everything runs cold", asyn
   await using project = new Project(toml, greeting);
   project.write(
     "work/p/threads.ts",
-    'import fs from "node:fs";\nawait fs.promises.readFile("/proc/self/stat");\n',
+    'import fs from "node:fs";\nawait (await fs.promises.open("/proc/self/stat")).close();\n',
   );
   await project.serve();
   await project.here("prefork", "allow");
@@ -180,6 +180,47 @@ test("an image that cannot be forked is told of, and everything runs cold", asyn
   project.write("work/p/hello.ts", `${greeting}// changed\n`);
   expect(await project.here("pfc", "-w", "hello")).toEqual(ended({ stdout: "from here\n" }));
   expect((await project.why())[0]?.reason).toBe("it has no image yet");
+});
+
+test("an image reads files without threads, also where a function was kept, and its jobs do as ever", async () => {
+  const toml = `[commands.hello]\nscript = "hello.ts"\nwarmup = "./warm.ts"\n`;
+  await using project = new Project(
+    toml,
+    `import fs from "node:fs";
+     import { kept, loaded } from "./loaded.ts";
+     const answers = await Promise.all([
+       kept(new URL("./data.txt", import.meta.url), "utf8"),
+       new Promise((resolve) => fs.readFile("nothing", (error) => resolve(error.code))),
+       fs.promises.stat("nothing").catch(({ code }) => code),
+     ]);
+     console.log(loaded, ...answers);
+    `,
+  );
+  project.write(
+    "work/p/loaded.ts",
+    `import { readFile } from "node:fs/promises";
+     export const kept = readFile;
+     export const loaded = await readFile(new URL("./data.txt", import.meta.url), "utf8");
+    `,
+  );
+  project.write(
+    "work/p/warm.ts",
+    `import fs from "node:fs";
+     const file = new URL("./data.txt", import.meta.url);
+     await fs.promises.access(file);
+     await new Promise((resolve, reject) =>
+       fs.stat(file, (error, { size }) => (error ?? size !== 3 ? reject(error) : resolve(size))));
+     await fs.promises.readFile("nothing").then(() => process.exit(1), () => {});
+    `,
+  );
+  project.write("work/p/data.txt", "one");
+  await project.serveWarm();
+  await project.here("prefork", "allow");
+  const said = (word: string): Ended => ended({ stdout: `${word} ${word} ENOENT ENOENT\n` });
+  expect(await project.runUntilWarm("pfc", "-w", "hello")).toEqual(said("one"));
+  // What was read that way is an input as any other.
+  project.write("work/p/data.txt", "two");
+  expect(await project.here("pfc", "-w", "hello")).toEqual(said("two"));
 });
 
 test("what is not there is told", async () => {

@@ -175,6 +175,50 @@ test(`each of ${editCount} edits is seen by a run that follows at once`, async (
   expect(warmCount).toBe(editCount + 1);
 });
 
+/** Ways to get at the runtime's functions, for a module that uses them while it is loaded. */
+const waysOfTaking = {
+  "by name": `import { readFileSync } from "node:fs"; import { resolve } from "node:path"; import { env } from "node:process";`,
+  "as a namespace": `import * as fs from "fs"; import * as path from "path"; import * as own from "process";
+    const { readFileSync } = fs, { resolve } = path, { env } = own;`,
+  "by default": `import fs from "node:fs"; import path from "node:path"; import own from "node:process";
+    const { readFileSync } = fs, { resolve } = path, { env } = own;`,
+  "by require": `const { readFileSync } = require("fs"), { resolve } = require("path"), { env } = require("process");`,
+  "by promise": `import { readFile } from "node:fs/promises"; import { relative } from "node:path/posix"; import own from "node:process";
+    const text = await readFile(file, "utf8");
+    const readFileSync = () => text, resolve = () => relative("/", "here"), env = { ...own.env };`,
+} as const;
+
+test.each(Object.keys(waysOfTaking) as (keyof typeof waysOfTaking)[])(
+  "what a module reads with functions that it has taken %s is seen",
+  async (way) => {
+    await using box = new Sandbox();
+    equip(box);
+    mkdirSync(join(box.work, "elsewhere"));
+    box.write(
+      "work/reading.ts",
+      `const file = new URL("./data.txt", import.meta.url);
+       ${waysOfTaking[way]}
+       export const read = [readFileSync(file, "utf8"), resolve("here"), env.WORD];`,
+    );
+    box.write("work/script.ts", 'import { read } from "./reading.ts"; console.log(...read);');
+    const run = async (data: string, place: "" | "elsewhere", word: string): Promise<void> => {
+      if (box.read("work/data.txt") !== data) box.write("work/data.txt", data);
+      const cwd = join(box.work, place);
+      const here = way === "by promise" ? join(cwd, "here").slice(1) : join(cwd, "here");
+      const options = { cwd, env: { ...box.env, WORD: word } };
+      const result = await startWarm(box, join(box.work, "script.ts"), [], options).ended;
+      expect(result).toEqual(ended({ stdout: `${data} ${here} ${word}\n` }));
+    };
+    box.write("work/data.txt", "aaa");
+    await box.serve();
+    const { isWarm } = await runUntilWarm(box, async () => await run("aaa", "", "one"));
+    expect(isWarm).toBe(true);
+    await run("aaa", "", "two");
+    await run("aaa", "elsewhere", "one");
+    await run("bbb", "", "one");
+  },
+);
+
 test("64 jobs share no random value", async () => {
   await using box = new Sandbox();
   equip(box);

@@ -4,11 +4,11 @@
  * and one block holds every answer; and where nothing was found, it is the directory that is asked
  * first: as long as it has not changed, no name has come into it.
  */
-import path from "node:path";
 import { AT_FDCWD, STATX_BASIC_STATS } from "../../../ffi/linux/constants.ts";
 import { allocate, cString, type Memory } from "../../../ffi/memory.ts";
 import { statx } from "../../../ffi/structs.ts";
 import type { Sys } from "../../../ffi/sys.ts";
+import { path } from "./builtins.ts";
 
 /** The kernel's clock for files may be a tick behind ours, and does not move within one. */
 const fileClockLagMs = 10;

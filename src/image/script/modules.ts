@@ -2,8 +2,7 @@
  * Which modules a script consists of, and in which order they are to be loaded ahead. The first run
  * tells which were loaded; how they hang together is read from their text.
  */
-import fs from "node:fs";
-import path from "node:path";
+import { fs, path } from "./builtins.ts";
 
 /** Modules by file, with the files they import among them. */
 export type Graph = ReadonlyMap<string, readonly string[]>;

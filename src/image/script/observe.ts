@@ -7,12 +7,9 @@
  * loaded. `process.env` is a Proxy meanwhile; `Bun.env` and `import.meta.env` cannot be replaced,
  * so a module in whose text they occur counts as one that has read all of it (see modules.ts).
  */
-import childProcess from "node:child_process";
-import nodeCrypto from "node:crypto";
-import fs from "node:fs";
-import path from "node:path";
 import type { Exclusion, Guard, Observed } from "../../domain/warmth.ts";
 import { namesText } from "../../domain/warmth.ts";
+import { childProcess, fs, nodeCrypto, os, path } from "./builtins.ts";
 import { accessFilesAtOnce } from "./files-at-once.ts";
 import { Wrapping } from "./wrap.ts";
 
@@ -28,6 +25,8 @@ export class Observations {
   readonly effects: Exclusion[] = [];
   /** What is worth knowing, and no reason not to load a module ahead. */
   readonly notes: Exclusion[] = [];
+  /** What runs now is done for the compiler's sake: what it reads counts, what it does is of no consequence. */
+  isWarmingUp = false;
   /** Files that were looked at, present or not. */
   readonly files = new Set<string>();
 
@@ -46,17 +45,24 @@ export class Observations {
   }
 }
 
+/** Of the module whose code is being run. */
+type Tell = (reason: string) => void;
+
 /** Observes until the function it returns is called. */
 export function observe(seen: Observations, args: readonly string[]): () => void {
   const wrapping = new Wrapping();
-  const effect = (reason: string): void => {
+  const effect: Tell = (reason) => {
+    if (seen.isWarmingUp) return; // before the stack is looked at, which takes its time
     const [module = unknownModule, ...importers] = callingModules();
     seen.effects.push({ module, reason });
     // A module that is required runs inside of those that require it, whatever their text says.
     for (const importer of importers) seen.effects.push({ module: importer, reason: isImporter });
   };
-  observeEnvironment(seen, wrapping);
-  observeDirectory(seen, wrapping);
+  const note: Tell = (reason) => {
+    if (!seen.isWarmingUp) seen.notes.push({ module: callingModule(), reason });
+  };
+  observeEnvironment(seen, wrapping, effect);
+  observeDirectory(seen, wrapping, effect);
   observeArguments(seen, wrapping, args);
   observeFiles(seen, wrapping);
   accessFilesAtOnce(wrapping);
@@ -80,19 +86,14 @@ export function observe(seen: Observations, args: readonly string[]): () => void
   }
   // The value of one module for all its jobs, which the modules that do so (keys, seeds of hashes)
   // can bear.
-  wrapping.wrap(Math, "random", () => {
-    seen.notes.push({
-      module: callingModule(),
-      reason: "has drawn a random number, once for all jobs",
-    });
-  });
+  wrapping.wrap(Math, "random", () => note("has drawn a random number, once for all jobs"));
   for (const name of ["getRandomValues", "randomUUID"]) {
     wrapping.wrap(globalThis.crypto, name, () => effect("draws random bytes"));
   }
   for (const name of ["randomBytes", "randomUUID", "randomInt", "randomFillSync"]) {
     wrapping.wrap(nodeCrypto, name, () => effect("draws random bytes"));
   }
-  wrapping.wrap(Date, "now", () => effect("reads the clock"));
+  observeClocks(wrapping, effect, note);
   return () => wrapping.unwrap();
 }
 
@@ -112,7 +113,21 @@ function noteNames(seen: Observations, env: NodeJS.ProcessEnv, module: string): 
   seen.names ??= { value: namesText(Object.keys(env)), module };
 }
 
-function observeEnvironment(seen: Observations, wrapping: Wrapping): void {
+function observeClocks(wrapping: Wrapping, effect: Tell, note: Tell): void {
+  const read = (): void => effect("reads the clock");
+  wrapping.wrap(Date, "now", read);
+  wrapping.wrap(globalThis, "Date", (parts) => {
+    if (parts.length === 0) read();
+  });
+  wrapping.wrap(process.hrtime, "bigint", read);
+  wrapping.wrap(process, "hrtime", read);
+  wrapping.wrap(process, "uptime", read);
+  wrapping.wrap(Bun, "nanoseconds", read);
+  // The TypeScript compiler does, to see whether it can.
+  wrapping.wrap(performance, "now", () => note("asks how long the process has been running"));
+}
+
+function observeEnvironment(seen: Observations, wrapping: Wrapping, effect: Tell): void {
   const real = process.env;
   const read = (name: string | symbol): void => {
     if (typeof name !== "string" || seen.env.has(name)) return;
@@ -136,11 +151,13 @@ function observeEnvironment(seen: Observations, wrapping: Wrapping): void {
       return Reflect.ownKeys(target);
     },
     set(target, name, value) {
-      seen.effects.push({ module: callingModule(), reason: `sets ${String(name)}` });
+      effect(`sets ${String(name)}`);
       return Reflect.set(target, name, value);
     },
   };
   process.env = new Proxy(real, handler);
+  wrapping.wrap(os, "homedir", () => read("HOME"));
+  wrapping.wrap(os, "tmpdir", () => ["TMPDIR", "TMP", "TEMP"].forEach(read));
   wrapping.defer(() => {
     process.env = real;
     // A module that has kept the Proxy sees through it from now on.
@@ -148,14 +165,14 @@ function observeEnvironment(seen: Observations, wrapping: Wrapping): void {
   });
 }
 
-function observeDirectory(seen: Observations, wrapping: Wrapping): void {
+function observeDirectory(seen: Observations, wrapping: Wrapping, effect: Tell): void {
   const cwd = process.cwd();
   const note = (): void => {
     seen.cwd ??= { value: cwd, module: callingModule() };
   };
   wrapping.wrap(process, "cwd", note);
   wrapping.wrap(process, "chdir", () => {
-    seen.effects.push({ module: callingModule(), reason: "changes the directory" });
+    effect("changes the directory");
   });
   wrapping.wrap(path, "resolve", (parts) => {
     if (!parts.some((part) => String(part).startsWith("/"))) note();

@@ -141,10 +141,10 @@ async function warmUp(
   seen: Observations,
   before: State,
 ): Promise<string | undefined> {
-  const { length } = seen.effects;
   const own = new Observations();
+  seen.isWarmingUp = true;
   await load(module, own, before);
-  seen.effects.length = length;
+  seen.isWarmingUp = false;
   const [failure] = own.effects;
   return failure && `the warm-up ${module} ${failure.reason}`;
 }

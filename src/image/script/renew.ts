@@ -5,7 +5,6 @@
  */
 
 import { setRandomSeed } from "bun:jsc";
-import nodeCrypto from "node:crypto";
 import { EPOLL_CLOEXEC, EPOLL_CTL_ADD, O_CLOEXEC } from "../../../ffi/linux/constants.ts";
 import { allocate } from "../../../ffi/memory.ts";
 import { epollEvent } from "../../../ffi/structs.ts";
@@ -22,6 +21,7 @@ import {
   statusOfFd,
 } from "../../os/files.ts";
 import { setProcessName } from "../../os/process.ts";
+import { nodeCrypto } from "./builtins.ts";
 import { renewArgumentsCopies } from "./observe.ts";
 
 /** eventfd(2): not shared with what we exec, and never waited for. */

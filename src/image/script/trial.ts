@@ -3,7 +3,6 @@
  * jobs do (timers, files through the thread pool, a child of their own, garbage, code that is
  * compiled anew, random values), and must come to a good end within a deadline.
  */
-import fs from "node:fs";
 import type { Sys } from "../../../ffi/sys.ts";
 import { trialTimeoutMs } from "../../base/limits.ts";
 import { latin1 } from "../../base/strings.ts";
@@ -16,6 +15,7 @@ import { threadCount } from "../../os/one-thread.ts";
 import { waitFor } from "../../os/poll.ts";
 import { exitNow } from "../../os/process.ts";
 import { signalNumbers, trySignal } from "../../os/signals.ts";
+import { fs } from "./builtins.ts";
 import { renewProcessNumbers, renewRandomness, replaceEventLoop } from "./renew.ts";
 
 /** @returns why no job can be forked out of this process; undefined when it can. */
