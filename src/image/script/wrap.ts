@@ -37,11 +37,21 @@ export class Wrapping {
     const holder = owner as Record<string, unknown>;
     const original = holder[name];
     if (typeof original !== "function") return;
+    const own = Object.getOwnPropertyDescriptor(owner, name);
+    if (own?.configurable === false) return;
     const wrapper = wrapperOf(original as AnyFunction);
     Object.defineProperties(wrapper, Object.getOwnPropertyDescriptors(original));
-    holder[name] = wrapper;
+    const { enumerable = true } = own ?? {};
+    Object.defineProperty(owner, name, {
+      value: wrapper,
+      configurable: true,
+      enumerable,
+      writable: true,
+    });
     this.#undo.push(() => {
-      if (holder[name] === wrapper) holder[name] = original;
+      if (holder[name] !== wrapper) return;
+      if (own) Object.defineProperty(owner, name, own);
+      else delete holder[name];
     });
   }
 
