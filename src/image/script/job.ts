@@ -73,7 +73,7 @@ function enter(sys: Sys, request: RunRequest, { fds }: Received, orders: Orders)
   const directory = moved[request.directoryIndex] as RawFd; // the decoder checked the index
   if (!renewDirectory(sys, directory)) throw new UnfitError("its directory cannot be entered");
   leaveGroup(sys, request);
-  placeDescriptors(sys, request, moved);
+  placeDescriptors(sys, request, moved, orders);
   if (request.controllingTerminal) takeControllingTerminal(sys, 0 as RawFd);
   sys.umask(request.attributes.umask);
   enterAttributes(sys, request);
@@ -106,7 +106,12 @@ function atExit(act: () => void): void {
   }
 }
 
-function placeDescriptors(sys: Sys, { descriptors }: RunRequest, fds: readonly RawFd[]): void {
+function placeDescriptors(
+  sys: Sys,
+  { descriptors }: RunRequest,
+  fds: readonly RawFd[],
+  { isImage }: Orders,
+): void {
   const wanted = new Map<number, RawFd>();
   for (const { number, index } of descriptors) wanted.set(number, fds[index] as RawFd);
   for (const number of wanted.keys()) {
@@ -117,9 +122,11 @@ function placeDescriptors(sys: Sys, { descriptors }: RunRequest, fds: readonly R
   using nothing = openNull(sys);
   for (const slot of [0, 1, 2]) {
     const fd = wanted.get(slot);
+    // A fresh process has the job's own, and no copies of them: what is the same file is another of the job's.
+    const replace = isImage ? replaceStream : replaceFd;
     // Bun itself opens /dev/null where it finds one of the three closed.
-    if (fd === undefined) replaceStream(sys, slot, nothing.raw, O_CLOEXEC);
-    else replaceStream(sys, slot, fd);
+    if (fd === undefined) replace(sys, nothing.raw, slot, O_CLOEXEC);
+    else replace(sys, fd, slot);
   }
   for (const [number, fd] of wanted) if (number > 2) replaceFd(sys, fd, number);
 }

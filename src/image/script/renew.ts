@@ -179,7 +179,7 @@ export function renewDirectory(sys: Sys, directory: RawFd): boolean {
  * Puts `fd` wherever the placeholder at `slot` was duplicated to: Bun copies 0, 1 and 2 when a
  * stream is first asked for, and a module that was loaded ahead may have done so.
  */
-export function replaceStream(sys: Sys, slot: number, fd: RawFd, flags = 0): void {
+export function replaceStream(sys: Sys, fd: RawFd, slot: number, flags = 0): void {
   const placeholder = statusOfFd(sys, slot as RawFd).identity;
   for (const number of descriptorNumbers(sys)) {
     if (number === slot || number === fd) continue;
