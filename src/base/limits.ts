@@ -154,8 +154,12 @@ export const fileClockMs = 100;
 /** So many spares may die unused in a row; then their image is replaced, after a delay. */
 export const sparesDyingMax = 3;
 
-/** A spare that was taken is replaced when its job has ended, or after this time. */
-export const refillDelayMs = 20;
+/**
+ * A spare that was taken is replaced at once while a processor is free, and otherwise when its job
+ * has ended, or after a time between these, by how many want a processor.
+ */
+export const refillDelayMsMin = 20;
+export const refillDelayMsMax = 1000;
 
 assert(inlineBodyBytesMax <= bodyBytesMax, "an inline body is a body");
 assert(jobFdsMax > 3, "a job has its standard descriptors");

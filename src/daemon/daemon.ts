@@ -29,6 +29,7 @@ import { Image } from "./images.ts";
 import { Jobs } from "./jobs.ts";
 import type { Log } from "./log.ts";
 import { Loop } from "./loop.ts";
+import { Machine } from "./machine.ts";
 import { baseImageProcess } from "./processes.ts";
 import { type ScriptReport, Scripts } from "./scripts.ts";
 import { Starters } from "./starters.ts";
@@ -105,7 +106,8 @@ export class Daemon implements Disposable {
     this.#signals = owned.use(openSignalFd(sys, watchedSignals));
     this.#children = new Children(this.#loop);
     this.#starters = new Starters(this.#loop, this.#children);
-    const parts = { children: this.#children, starters: this.#starters };
+    const machine = new Machine(this.#loop);
+    const parts = { children: this.#children, starters: this.#starters, machine };
     this.#image = new Image(this.#loop, parts, {
       name: "base",
       build: baseImageProcess,

@@ -11,7 +11,6 @@ import {
   imageBackoffMs,
   imageBackoffMsMax,
   imageTimeoutMs,
-  refillDelayMs,
   sparesDyingMax,
 } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
@@ -26,6 +25,7 @@ import { ProtocolError } from "../protocol/wire.ts";
 import { sendMessage } from "../transport/channel.ts";
 import type { Children } from "./children.ts";
 import type { Loop } from "./loop.ts";
+import type { Machine } from "./machine.ts";
 import { type ProcessBuild, sendOrders, spawnProcess } from "./processes.ts";
 import { lost, type Start, type Starter, type Starters } from "./starters.ts";
 
@@ -51,6 +51,12 @@ export interface ImageRecipe {
   readonly onGone?: (reason: string) => void;
 }
 
+export interface ImageParts {
+  readonly children: Children;
+  readonly starters: Starters;
+  readonly machine: Machine;
+}
+
 export class Image implements Disposable {
   readonly name: string;
   readonly #recipe: ImageRecipe;
@@ -58,6 +64,7 @@ export class Image implements Disposable {
   readonly #loop: Loop;
   readonly #children: Children;
   readonly #starters: Starters;
+  readonly #machine: Machine;
   #state: ImageState = "down";
   #pid = 0;
   #socket: Fd | undefined;
@@ -66,6 +73,8 @@ export class Image implements Disposable {
   #restart: Timer | undefined;
   #refill: Timer | undefined;
   #forksAsked = 0;
+  /** Jobs that were handed to a spare and have not been started yet. */
+  #starting = 0;
   #isStopping = false;
   #served = 0;
   /** Spares that died without a job, since one last had one. */
@@ -73,10 +82,11 @@ export class Image implements Disposable {
   readonly #idle: Starter[] = [];
   readonly #queue: WarmStart[] = [];
 
-  constructor(loop: Loop, parts: { children: Children; starters: Starters }, recipe: ImageRecipe) {
+  constructor(loop: Loop, parts: ImageParts, recipe: ImageRecipe) {
     this.#loop = loop;
     this.#children = parts.children;
     this.#starters = parts.starters;
+    this.#machine = parts.machine;
     this.name = recipe.name;
     this.#recipe = recipe;
   }
@@ -189,12 +199,19 @@ export class Image implements Disposable {
   /** Takes in a new spare and consumes its socket. One that has died already is let go. */
   #adopt(pid: number, socket: Fd): void {
     const spare = this.#starters.adopt(pid, socket, {
+      onAssigned: () => {
+        this.#starting += 1;
+      },
       onUsed: () => {
         this.#served += 1;
         this.#diedUnused = 0;
         this.#backoffMs = imageBackoffMs;
       },
-      onUsedUp: () => this.#requestForks(this.#queue.length + this.#recipe.spares),
+      onSettled: () => {
+        this.#starting -= 1;
+        this.#assign();
+      },
+      onUsedUp: () => this.#fill(),
       onDiedIdle: () => this.#diedIdle(pid),
     });
     if (spare) this.#idle.push(spare);
@@ -219,12 +236,25 @@ export class Image implements Disposable {
       if (spare.handOver(start)) this.#queue.shift();
     }
     this.#requestForks(this.#queue.length);
-    if (this.#idle.length >= this.#recipe.spares) return;
-    // The job just handed over needs the processor more than its successor does.
-    this.#refill ??= this.#loop.timers.after(refillDelayMs, () => {
+    // A job that is being started needs the processor more than its successor does.
+    if (this.#starting === 0) this.#refillSoon();
+  }
+
+  /** Has the spares that are missing forked as soon as the machine has time for it. */
+  #refillSoon(): void {
+    const missing = this.#recipe.spares - this.#idle.length - this.#forksAsked;
+    if (missing <= 0 || this.#refill || this.#state !== "ready") return;
+    const delayMs = this.#machine.refillDelayMs();
+    if (delayMs === 0) return this.#fill();
+    this.#loop.log.debug(`the image ${this.name} has a spare forked in ${delayMs} ms`);
+    this.#refill = this.#loop.timers.after(delayMs, () => {
       this.#refill = undefined;
-      this.#requestForks(this.#queue.length + this.#recipe.spares);
+      this.#fill();
     });
+  }
+
+  #fill(): void {
+    this.#requestForks(this.#queue.length + this.#recipe.spares);
   }
 
   /** Asks for forks until `wanted` spares are idle or on their way. */

@@ -42,11 +42,10 @@ import { descriptorTarget, stateOf, statusOfFd } from "../os/files.ts";
 import { type MemoryUse, memoryUse } from "../os/proc.ts";
 import { isTerminal } from "../os/terminal.ts";
 import type { Timer } from "../os/timers.ts";
-import type { Children } from "./children.ts";
-import { Image } from "./images.ts";
+import { Image, type ImageParts } from "./images.ts";
 import type { Loop } from "./loop.ts";
 import { freshScriptProcess, scriptImageProcess } from "./processes.ts";
-import { lost, type Start, type Starters } from "./starters.ts";
+import { lost, type Start } from "./starters.ts";
 
 /** A script, for `status` and `why`. */
 export interface ScriptReport {
@@ -127,19 +126,14 @@ interface Model {
   readonly circumstances: Circumstances;
 }
 
-interface ScriptsParts {
-  readonly children: Children;
-  readonly starters: Starters;
-}
-
 export class Scripts implements Disposable {
   readonly #loop: Loop;
-  readonly #parts: ScriptsParts;
+  readonly #parts: ImageParts;
   readonly #scripts = new Map<string, Script>();
   #sweep: Timer | undefined;
   #isClosed = false;
 
-  constructor(loop: Loop, parts: ScriptsParts) {
+  constructor(loop: Loop, parts: ImageParts) {
     this.#loop = loop;
     this.#parts = parts;
   }

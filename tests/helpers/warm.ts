@@ -26,7 +26,8 @@ interface ScriptStatus {
   readonly variants: readonly { readonly state: string; readonly spares: number }[];
 }
 
-async function scriptsOf(box: Sandbox): Promise<readonly ScriptStatus[]> {
+/** What the status says of scripts. */
+export async function scriptsOf(box: Sandbox): Promise<readonly ScriptStatus[]> {
   const { images } = (await box.status()) as Status & { images?: readonly ScriptStatus[] };
   if (images === undefined) throw new Error("the status has no `images`: see ScriptStatus");
   return images;
