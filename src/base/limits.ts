@@ -122,6 +122,21 @@ export const noticesMax = 1024;
 
 /** An image of a script that nobody uses for so long is let go. */
 export const imageIdleMs: number = 15 * 60_000;
+/** The same when memory is short. */
+export const imageIdleShortMs = 60_000;
+
+/** The spares of an image that nobody uses for so long are let go; it forks when a job comes. */
+export const spareIdleMs: number = 5 * 60_000;
+
+/** How often it is looked whether images and spares are to be kept, as long as there are any. */
+export const upkeepMs = 5000;
+
+/**
+ * Memory is short when less than this share is left, or less than this: what makes a small machine
+ * swap is plenty on a large one.
+ */
+export const memoryReserveShare = 0.1;
+export const memoryReserveKiBMax: number = 1024 * 1024;
 
 /** An image must say it is ready, and deliver each fork, within this time; else it is replaced. */
 export const imageTimeoutMs = 5000;
@@ -162,6 +177,8 @@ export const refillDelayMsMin = 20;
 export const refillDelayMsMax = 1000;
 
 assert(inlineBodyBytesMax <= bodyBytesMax, "an inline body is a body");
+assert(imageIdleShortMs < spareIdleMs, "short memory is given back sooner");
+assert(spareIdleMs < imageIdleMs, "spares go before their image");
 assert(jobFdsMax > 3, "a job has its standard descriptors");
 assert(waitingNoticeMs < answerTimeoutMs, "a client whose job waits is told in time");
 assert(requestTimeoutMs < answerTimeoutMs, "a client outwaits the daemon's own limit");

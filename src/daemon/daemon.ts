@@ -55,6 +55,8 @@ export interface StatusReport {
   /** Jobs that ended otherwise, or could not be started. */
   readonly failed: number;
   readonly image: { state: string; pid: number; spares: number; served: number };
+  /** Why no images are made; undefined while there is memory for them. */
+  readonly shortage: string | undefined;
   /** Scripts that are run out of warm images. */
   readonly images: readonly ScriptReport[];
 }
@@ -76,6 +78,7 @@ export class Daemon implements Disposable {
   readonly #signals: Fd;
   readonly #children: Children;
   readonly #starters: Starters;
+  readonly #machine: Machine;
   readonly #image: Image;
   readonly #scripts: Scripts;
   readonly #jobs: Jobs;
@@ -106,8 +109,12 @@ export class Daemon implements Disposable {
     this.#signals = owned.use(openSignalFd(sys, watchedSignals));
     this.#children = new Children(this.#loop);
     this.#starters = new Starters(this.#loop, this.#children);
-    const machine = new Machine(this.#loop);
-    const parts = { children: this.#children, starters: this.#starters, machine };
+    this.#machine = new Machine(this.#loop);
+    const parts = {
+      children: this.#children,
+      starters: this.#starters,
+      machine: this.#machine,
+    };
     this.#image = new Image(this.#loop, parts, {
       name: "base",
       build: baseImageProcess,
@@ -191,6 +198,7 @@ export class Daemon implements Disposable {
       state: this.#state,
       ...this.#jobs.counts,
       image: this.#image.status,
+      shortage: this.#machine.shortage(),
       images: this.#scripts.report(),
     };
   }

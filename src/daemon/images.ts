@@ -77,6 +77,8 @@ export class Image implements Disposable {
   #starting = 0;
   #isStopping = false;
   #served = 0;
+  /** How many spares are to wait, at this time. */
+  #sparesKept: number;
   /** Spares that died without a job, since one last had one. */
   #diedUnused = 0;
   readonly #idle: Starter[] = [];
@@ -89,6 +91,7 @@ export class Image implements Disposable {
     this.#machine = parts.machine;
     this.name = recipe.name;
     this.#recipe = recipe;
+    this.#sparesKept = recipe.spares;
   }
 
   get isReady(): boolean {
@@ -114,6 +117,13 @@ export class Image implements Disposable {
   run(start: WarmStart): void {
     if (this.#state !== "ready") return start.onUnavailable();
     this.#queue.push(start);
+    this.#assign();
+  }
+
+  /** From now on so many spares wait. */
+  keepSpares(count: number): void {
+    if (count === this.#sparesKept) return;
+    this.#sparesKept = count;
     this.#assign();
   }
 
@@ -236,13 +246,14 @@ export class Image implements Disposable {
       if (spare.handOver(start)) this.#queue.shift();
     }
     this.#requestForks(this.#queue.length);
+    for (const spare of this.#idle.splice(this.#sparesKept)) release(spare);
     // A job that is being started needs the processor more than its successor does.
     if (this.#starting === 0) this.#refillSoon();
   }
 
   /** Has the spares that are missing forked as soon as the machine has time for it. */
   #refillSoon(): void {
-    const missing = this.#recipe.spares - this.#idle.length - this.#forksAsked;
+    const missing = this.#sparesKept - this.#idle.length - this.#forksAsked;
     if (missing <= 0 || this.#refill || this.#state !== "ready") return;
     const delayMs = this.#machine.refillDelayMs();
     if (delayMs === 0) return this.#fill();
@@ -254,7 +265,7 @@ export class Image implements Disposable {
   }
 
   #fill(): void {
-    this.#requestForks(this.#queue.length + this.#recipe.spares);
+    this.#requestForks(this.#queue.length + this.#sparesKept);
   }
 
   /** Asks for forks until `wanted` spares are idle or on their way. */
@@ -315,10 +326,7 @@ export class Image implements Disposable {
       this.#socket[Symbol.dispose]();
       this.#socket = undefined;
     }
-    for (const spare of this.#idle.splice(0)) {
-      spare.kill();
-      spare.hangUp();
-    }
+    for (const spare of this.#idle.splice(0)) release(spare);
     for (const start of this.#queue.splice(0)) start.onUnavailable();
   }
 
@@ -342,4 +350,10 @@ export class Image implements Disposable {
     this.#restart?.cancel();
     this.#restart = this.#loop.timers.after(delayMs, () => this.open());
   }
+}
+
+/** Ends a spare that has no job. */
+function release(spare: Starter): void {
+  spare.kill();
+  spare.hangUp();
 }

@@ -9,12 +9,12 @@ import fs from "node:fs";
 import path from "node:path";
 import {
   imageFailuresMax,
-  imageIdleMs,
   prepareRoundsMax,
   prepareTimeoutMs,
   scriptImagesMax,
   scriptsMax,
   sparesDefault,
+  upkeepMs,
 } from "../base/limits.ts";
 import {
   dropStrings,
@@ -27,6 +27,7 @@ import {
 } from "../base/strings.ts";
 import type { CommandConfiguration } from "../domain/configuration.ts";
 import { environmentMap } from "../domain/environment.ts";
+import { sparesKept } from "../domain/load.ts";
 import {
   type Circumstances,
   type Exclusion,
@@ -130,7 +131,7 @@ export class Scripts implements Disposable {
   readonly #loop: Loop;
   readonly #parts: ImageParts;
   readonly #scripts = new Map<string, Script>();
-  #sweep: Timer | undefined;
+  #upkeep: Timer | undefined;
   #isClosed = false;
 
   constructor(loop: Loop, parts: ImageParts) {
@@ -183,6 +184,7 @@ export class Scripts implements Disposable {
     const { variant, reason } = this.#choose(script, circumstances);
     if (!variant) return this.#runCold(script, start, { directory, circumstances, reason });
     variant.usedMs = this.#loop.nowMs();
+    this.#keep(script, variant); // it may have had no spares, for want of jobs
     const fallBack = (why: string): void =>
       this.#runCold(script, start, { directory, circumstances, reason: why });
     variant.image.run({
@@ -212,7 +214,7 @@ export class Scripts implements Disposable {
   /** Lets all images go. Running jobs are not touched. */
   close(): void {
     this.#isClosed = true;
-    this.#sweep?.cancel();
+    this.#upkeep?.cancel();
     for (const script of this.#scripts.values()) {
       for (const variant of script.variants) this.#drop(script, variant);
     }
@@ -284,8 +286,7 @@ export class Scripts implements Disposable {
     if (script.recipe.isCold) {
       return { variant: undefined, reason: "it is configured to run cold" };
     }
-    let reason = script.isBuilding ? "its image is being made" : "it has no image yet";
-    if (script.quarantined) reason = `its images fail: ${script.quarantined.reason}`;
+    let reason: string | undefined;
     let isMiss = false;
     for (const variant of script.variants) {
       if (!variant.prepared || !variant.image.isReady) continue;
@@ -295,7 +296,13 @@ export class Scripts implements Disposable {
       isMiss = true;
     }
     if (isMiss) script.misses += 1;
-    return { variant: undefined, reason };
+    return { variant: undefined, reason: reason ?? this.#whyNone(script) };
+  }
+
+  #whyNone({ quarantined, isBuilding }: Script): string {
+    if (quarantined) return `its images fail: ${quarantined.reason}`;
+    if (isBuilding) return "its image is being made";
+    return this.#parts.machine.shortage() ?? "it has no image yet";
   }
 
   /** In a fresh process; afterwards an image is made, if there should be one. */
@@ -383,7 +390,8 @@ export class Scripts implements Disposable {
     if (script.recipe.isCold) return false;
     if (script.isBuilding || this.#isClosed || script.quarantined) return false;
     if ([...env.keys()].some((name) => name.startsWith("BUN_"))) return false; // never fits
-    return script.variants.length === 0 || script.misses >= 2;
+    if (script.variants.length > 0 && script.misses < 2) return false;
+    return this.#parts.machine.shortage() === undefined;
   }
 
   #build(script: Script, model: Model, round = 1): void {
@@ -449,7 +457,7 @@ export class Scripts implements Disposable {
           directory[Symbol.dispose]();
           script.misses = 0;
           variant.prepared = prepared;
-          this.#scheduleSweep();
+          this.#scheduleUpkeep();
           return true;
         },
         onGone: (reason) => {
@@ -494,20 +502,26 @@ export class Scripts implements Disposable {
     this.#drop(oldest.script, oldest.variant);
   }
 
-  /** Lets images go that nobody has used for long. */
-  #scheduleSweep(): void {
-    this.#sweep ??= this.#loop.timers.after(imageIdleMs, () => {
-      this.#sweep = undefined;
-      const bound = this.#loop.nowMs() - imageIdleMs;
+  /** Lets images and spares go that nobody has used for long, or for which there is no room. */
+  #scheduleUpkeep(): void {
+    this.#upkeep ??= this.#loop.timers.after(upkeepMs, () => {
+      this.#upkeep = undefined;
+      this.#parts.machine.shortage();
       for (const script of this.#scripts.values()) {
-        for (const variant of script.variants) {
-          if (variant.usedMs <= bound) this.#drop(script, variant);
-        }
+        for (const variant of script.variants) this.#keep(script, variant);
       }
       if ([...this.#scripts.values()].some(({ variants }) => variants.length > 0)) {
-        this.#scheduleSweep();
+        this.#scheduleUpkeep();
       }
     });
+  }
+
+  #keep(script: Script, variant: Variant): void {
+    const idleMs = this.#loop.nowMs() - variant.usedMs;
+    const isShort = this.#parts.machine.wasShort;
+    const spares = sparesKept({ spares: script.recipe.spares, idleMs, isShort });
+    if (spares === undefined) this.#drop(script, variant);
+    else variant.image.keepSpares(spares);
   }
 }
 

@@ -2,7 +2,15 @@
  * How much is done ahead of need: a spare spares its job a fork, and takes a processor and memory
  * from whatever runs meanwhile. So it is made when there is room for it.
  */
-import { refillDelayMsMax, refillDelayMsMin } from "../base/limits.ts";
+import {
+  imageIdleMs,
+  imageIdleShortMs,
+  memoryReserveKiBMax,
+  memoryReserveShare,
+  refillDelayMsMax,
+  refillDelayMsMin,
+  spareIdleMs,
+} from "../base/limits.ts";
 
 /** What the processors are asked for at one moment. */
 export interface Load {
@@ -20,4 +28,38 @@ export interface Load {
 export function refillDelayMs({ processors, running }: Load): number {
   if (running < processors) return 0;
   return Math.min(refillDelayMsMax, Math.round((refillDelayMsMin * running) / processors));
+}
+
+/** What is left of a bounded memory. */
+export interface Room {
+  readonly availableKiB: number;
+  readonly totalKiB: number;
+}
+
+/**
+ * Whether so little is left that nothing is kept for later. What was short is so until there is half
+ * as much again: what is given back by that must not be taken at once.
+ */
+export function isShort({ availableKiB, totalKiB }: Room, wasShort: boolean): boolean {
+  const reserveKiB = Math.min(totalKiB * memoryReserveShare, memoryReserveKiBMax);
+  return availableKiB < (wasShort ? reserveKiB * 1.5 : reserveKiB);
+}
+
+/** How an image is used. */
+export interface Use {
+  /** How many spares it is to have. */
+  readonly spares: number;
+  /** Since a job used it. */
+  readonly idleMs: number;
+  readonly isShort: boolean;
+}
+
+/**
+ * What is kept of an image: how many spares, or, `undefined`, not even itself. A spare has pages of
+ * its own for all it has copied. Without one an image still serves: a job that is forked out of it
+ * takes less memory than one that runs cold, so when memory is short those in use stay.
+ */
+export function sparesKept({ spares, idleMs, isShort }: Use): number | undefined {
+  if (idleMs >= (isShort ? imageIdleShortMs : imageIdleMs)) return undefined;
+  return isShort || idleMs >= spareIdleMs ? 0 : spares;
 }

@@ -72,6 +72,7 @@ function formatReport(report: Report): string {
       `${image["state"]}, pid ${image["pid"]}, ${image["spares"]} spare, ${image["served"]} served`,
     ],
   ];
+  if (report["shortage"] !== undefined) rows.push(["memory", `${report["shortage"]}`]);
   rows.push(...imageRows((report["images"] ?? []) as ReportedScript[]));
   return rows.map(([name, value]) => `${name.padEnd(11)} ${value}\n`).join("");
 }
