@@ -132,6 +132,19 @@ export const spareIdleMs: number = 5 * 60_000;
 export const upkeepMs = 5000;
 
 /**
+ * Directories in which files of images are watched; the kernel grants a user 8192 or more, and other
+ * programs want some. At the bound the sweep before each job has to do for the others.
+ */
+export const watchesMax = 4096;
+
+/**
+ * When the files of an image have not changed for so long, it is made anew. Doubles up to the bound
+ * as long as no job comes.
+ */
+export const inputQuietMs = 200;
+export const inputQuietMsMax = 60_000;
+
+/**
  * Memory is short when less than this share is left, or less than this: what makes a small machine
  * swap is plenty on a large one.
  */

@@ -33,6 +33,7 @@ import { Machine } from "./machine.ts";
 import { baseImageProcess } from "./processes.ts";
 import { type ScriptReport, Scripts } from "./scripts.ts";
 import { Starters } from "./starters.ts";
+import { Watches } from "./watches.ts";
 
 export interface DaemonSettings {
   /** How the socket's place was chosen, for `status`. */
@@ -80,6 +81,7 @@ export class Daemon implements Disposable {
   readonly #starters: Starters;
   readonly #machine: Machine;
   readonly #image: Image;
+  readonly #watches: Watches;
   readonly #scripts: Scripts;
   readonly #jobs: Jobs;
   readonly #connections = new Set<Connection>();
@@ -121,7 +123,8 @@ export class Daemon implements Disposable {
       readyTimeoutMs: imageTimeoutMs,
       spares: sparesDefault,
     });
-    this.#scripts = new Scripts(this.#loop, parts);
+    this.#watches = new Watches(this.#loop);
+    this.#scripts = new Scripts(this.#loop, { ...parts, watches: this.#watches });
     this.#jobs = new Jobs(this.#loop, {
       ...parts,
       image: this.#image,
@@ -209,6 +212,7 @@ export class Daemon implements Disposable {
     using _children = this.#children;
     using _starters = this.#starters;
     using _image = this.#image;
+    using _watches = this.#watches;
     using _scripts = this.#scripts;
     this.#stopListening();
     for (const connection of [...this.#connections]) connection.close();

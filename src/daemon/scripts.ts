@@ -27,7 +27,7 @@ import {
 } from "../base/strings.ts";
 import type { CommandConfiguration } from "../domain/configuration.ts";
 import { environmentMap } from "../domain/environment.ts";
-import { sparesKept } from "../domain/load.ts";
+import { rebuildDelayMs, sparesKept } from "../domain/load.ts";
 import {
   type Circumstances,
   type Exclusion,
@@ -47,6 +47,7 @@ import { Image, type ImageParts } from "./images.ts";
 import type { Loop } from "./loop.ts";
 import { freshScriptProcess, scriptImageProcess } from "./processes.ts";
 import { lost, type Start } from "./starters.ts";
+import type { Watches } from "./watches.ts";
 
 /** A script, for `status` and `why`. */
 export interface ScriptReport {
@@ -79,11 +80,24 @@ export interface VariantReport {
 /** One image of a script, made for the circumstances of one job. */
 interface Variant {
   readonly image: Image;
-  /** The directory it was made in, until it is known whether it has to be made anew. */
-  readonly directory: Fd;
+  /** Its own, as long as it is there: it may have to be made anew. */
+  readonly model: Model;
   prepared: Prepared | undefined;
   usedMs: number;
+  /** How often it was made anew since a job used it. */
+  rebuilt: number;
   excluded: readonly Exclusion[];
+  /** Of its files. */
+  watching: Disposable | undefined;
+  /** It is made anew then, unless its files go on changing. */
+  rebuild: Timer | undefined;
+}
+
+/** How often it was tried to make an image, this time included, and what it replaces. */
+interface Attempt {
+  readonly round: number;
+  readonly usedMs: number;
+  readonly rebuilt: number;
 }
 
 /** How a script is to be run; without configuration all but the path is what `--warm` means. */
@@ -127,14 +141,18 @@ interface Model {
   readonly circumstances: Circumstances;
 }
 
+interface ScriptsParts extends ImageParts {
+  readonly watches: Watches;
+}
+
 export class Scripts implements Disposable {
   readonly #loop: Loop;
-  readonly #parts: ImageParts;
+  readonly #parts: ScriptsParts;
   readonly #scripts = new Map<string, Script>();
   #upkeep: Timer | undefined;
   #isClosed = false;
 
-  constructor(loop: Loop, parts: ImageParts) {
+  constructor(loop: Loop, parts: ScriptsParts) {
     this.#loop = loop;
     this.#parts = parts;
   }
@@ -184,6 +202,7 @@ export class Scripts implements Disposable {
     const { variant, reason } = this.#choose(script, circumstances);
     if (!variant) return this.#runCold(script, start, { directory, circumstances, reason });
     variant.usedMs = this.#loop.nowMs();
+    variant.rebuilt = 0;
     this.#keep(script, variant); // it may have had no spares, for want of jobs
     const fallBack = (why: string): void =>
       this.#runCold(script, start, { directory, circumstances, reason: why });
@@ -331,7 +350,7 @@ export class Scripts implements Disposable {
         // already.
         script.modules = (recorded ?? []).filter((module) => module !== script.recipe.path);
       }
-      this.#build(script, model);
+      this.#build(script, model, { round: 1, usedMs: this.#loop.nowMs(), rebuilt: 0 });
     };
     const orders: Orders = {
       script: script.recipe.path,
@@ -339,6 +358,7 @@ export class Scripts implements Disposable {
       args: job.circumstances.args,
       preload: [],
       isPreloadChosen: false,
+      excluded: [],
       from: script.recipe.from,
       warmup: undefined,
       isImage: false,
@@ -394,23 +414,28 @@ export class Scripts implements Disposable {
     return this.#parts.machine.shortage() === undefined;
   }
 
-  #build(script: Script, model: Model, round = 1): void {
+  #build(script: Script, model: Model, attempt: Attempt): void {
+    const own = { ...model, directory: duplicate(this.#loop.sys, model.directory.raw) };
     script.isBuilding = true;
     this.#makeRoom();
     const { log } = this.#loop;
     const { circumstances } = model;
-    const directory = duplicate(this.#loop.sys, model.directory.raw);
+    const { round, usedMs, rebuilt } = attempt;
+    const isLastRound = round === prepareRoundsMax;
     const excluded = script.excluded;
     const variant: Variant = {
       prepared: undefined,
-      usedMs: this.#loop.nowMs(),
+      usedMs,
+      rebuilt,
       excluded,
-      directory,
+      model: own,
+      watching: undefined,
+      rebuild: undefined,
       image: new Image(this.#loop, this.#parts, {
         name: `${script.recipe.path} (${round})`,
         build: scriptImageProcess(
           script.recipe.path,
-          { env: model.env, directory: directory.raw },
+          { env: model.env, directory: own.directory.raw },
           circumstances.streams,
         ),
         orders: {
@@ -419,6 +444,7 @@ export class Scripts implements Disposable {
           args: circumstances.args,
           preload: script.modules ?? [],
           isPreloadChosen: script.recipe.preload !== undefined,
+          excluded: excluded.map(({ module }) => module),
           from: script.recipe.from,
           warmup: script.recipe.warmup,
           isImage: true,
@@ -431,6 +457,10 @@ export class Scripts implements Disposable {
           script.isBuilding = false;
           if (prepared.changed !== undefined) {
             log.debug(`an image of ${script.recipe.path} is of no use: ${prepared.changed}`);
+            if (!isLastRound) {
+              this.#rebuild(script, variant, { ...attempt, round: round + 1 });
+              return false;
+            }
             script.modules = script.recipe.preload;
             this.#drop(script, variant);
             return false;
@@ -440,13 +470,11 @@ export class Scripts implements Disposable {
             this.#failed(script, prepared.flaw);
             return false;
           }
-          if (prepared.excluded.length > 0 && round < prepareRoundsMax) {
+          if (prepared.excluded.length > 0 && !isLastRound) {
             const without = new Set(prepared.excluded.map(({ module }) => module));
             script.excluded = [...script.excluded, ...prepared.excluded];
             script.modules = (script.modules ?? []).filter((module) => !without.has(module));
-            using place = duplicate(this.#loop.sys, directory.raw);
-            this.#drop(script, variant);
-            this.#build(script, { ...model, directory: place }, round + 1);
+            this.#rebuild(script, variant, { ...attempt, round: round + 1 });
             return false;
           }
           if (prepared.excluded.length > 0) {
@@ -454,9 +482,11 @@ export class Scripts implements Disposable {
             this.#failed(script, `${prepared.excluded[0]?.module} ${prepared.excluded[0]?.reason}`);
             return false;
           }
-          directory[Symbol.dispose]();
           script.misses = 0;
           variant.prepared = prepared;
+          variant.watching = this.#parts.watches.watch(prepared.inputNames, (file) =>
+            this.#inputChanged(script, variant, file),
+          );
           this.#scheduleUpkeep();
           return true;
         },
@@ -469,6 +499,33 @@ export class Scripts implements Disposable {
     script.variants.push(variant);
     log.debug(`making an image of ${script.recipe.path} with ${script.modules?.length} modules`);
     variant.image.open();
+  }
+
+  /** Makes an image in place of `variant`, which is let go. */
+  #rebuild(script: Script, variant: Variant, attempt: Attempt): void {
+    using directory = duplicate(this.#loop.sys, variant.model.directory.raw);
+    this.#drop(script, variant);
+    this.#build(script, { ...variant.model, directory }, attempt);
+  }
+
+  /**
+   * A job would find that out, and run cold. If none comes for a while in which nothing else
+   * changes, there is a new image for the next one.
+   */
+  #inputChanged(script: Script, variant: Variant, file: string): void {
+    variant.rebuild?.cancel();
+    variant.rebuild = this.#loop.timers.after(rebuildDelayMs(variant.rebuilt), () => {
+      if (script.isBuilding) return this.#inputChanged(script, variant, file);
+      const { log } = this.#loop;
+      if (this.#parts.machine.shortage()) return this.#drop(script, variant);
+      log.info(`${file} has changed: making the image of ${script.recipe.path} anew`);
+      // What could not be loaded ahead may be another matter by now.
+      const excluded = script.excluded.map(({ module }) => module);
+      script.modules = script.recipe.preload ?? [...(script.modules ?? []), ...excluded];
+      script.excluded = [];
+      const { usedMs, rebuilt } = variant;
+      this.#rebuild(script, variant, { round: 1, usedMs, rebuilt: rebuilt + 1 });
+    });
   }
 
   #failed(script: Script, reason: string): void {
@@ -488,7 +545,9 @@ export class Scripts implements Disposable {
   #drop(script: Script, variant: Variant): void {
     script.variants = script.variants.filter((other) => other !== variant);
     if (!variant.prepared) script.isBuilding = false;
-    variant.directory[Symbol.dispose]();
+    variant.rebuild?.cancel();
+    variant.watching?.[Symbol.dispose]();
+    variant.model.directory[Symbol.dispose]();
     variant.image.close();
   }
 

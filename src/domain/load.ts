@@ -5,6 +5,8 @@
 import {
   imageIdleMs,
   imageIdleShortMs,
+  inputQuietMs,
+  inputQuietMsMax,
   memoryReserveKiBMax,
   memoryReserveShare,
   refillDelayMsMax,
@@ -62,4 +64,13 @@ export interface Use {
 export function sparesKept({ spares, idleMs, isShort }: Use): number | undefined {
   if (idleMs >= (isShort ? imageIdleShortMs : imageIdleMs)) return undefined;
   return isShort || idleMs >= spareIdleMs ? 0 : spares;
+}
+
+/**
+ * How long the files of an image must not have changed before it is made anew, which it was
+ * `rebuilt` times without a job: who edits for an hour, or writes a file that some module has read
+ * all the time, is not followed with an image for each change.
+ */
+export function rebuildDelayMs(rebuilt: number): number {
+  return Math.min(inputQuietMsMax, inputQuietMs * 2 ** rebuilt);
 }

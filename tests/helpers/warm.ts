@@ -23,7 +23,13 @@ interface ScriptStatus {
   /** Why the last one that ran cold did. */
   readonly reason?: string;
   /** Its images, one for each kind of circumstances. */
-  readonly variants: readonly { readonly state: string; readonly spares: number }[];
+  readonly variants: readonly {
+    readonly state: string;
+    readonly pid: number;
+    readonly spares: number;
+    /** How many modules are loaded ahead. */
+    readonly modules: number;
+  }[];
 }
 
 /** What the status says of scripts. */

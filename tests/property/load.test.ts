@@ -4,12 +4,14 @@ import fc from "fast-check";
 import {
   imageIdleMs,
   imageIdleShortMs,
+  inputQuietMs,
+  inputQuietMsMax,
   memoryReserveKiBMax,
   refillDelayMsMax,
   refillDelayMsMin,
   spareIdleMs,
 } from "../../src/base/limits.ts";
-import { isShort, refillDelayMs, sparesKept } from "../../src/domain/load.ts";
+import { isShort, rebuildDelayMs, refillDelayMs, sparesKept } from "../../src/domain/load.ts";
 import { holdsFor } from "../helpers/property.ts";
 
 const processors = fc.integer({ min: 1, max: 1024 });
@@ -80,4 +82,13 @@ test.each([
   ["not in use while memory is short", imageIdleShortMs, true, undefined],
 ] as const)("what is kept of an image that is %s", (_, idleMs, isShortNow, kept) => {
   expect(sparesKept({ spares: 3, idleMs, isShort: isShortNow })).toBe(kept);
+});
+
+test("an image that is made anew again and again for nobody is made less and less often", () => {
+  expect(rebuildDelayMs(0)).toBe(inputQuietMs);
+  holdsFor(fc.nat(10_000), (rebuilt) => {
+    const delayMs = rebuildDelayMs(rebuilt);
+    expect(delayMs).toBeLessThanOrEqual(inputQuietMsMax);
+    expect(rebuildDelayMs(rebuilt + 1)).toBe(Math.min(inputQuietMsMax, 2 * delayMs));
+  });
 });

@@ -1,7 +1,7 @@
 /** When spares and images are made and let go: by what the machine has room for. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { refillDelayMsMax } from "../../src/base/limits.ts";
+import { inputQuietMs, refillDelayMsMax } from "../../src/base/limits.ts";
 import { canDisguise, disguise } from "../helpers/disguise.ts";
 import { ended, type Running, Sandbox } from "../helpers/sandbox.ts";
 import { until } from "../helpers/wait.ts";
@@ -107,5 +107,131 @@ describe.skipIf(!canDisguise)("on a machine of our making (needs namespaces)", (
     // Caches of files are given back when something else needs the room.
     stat(400);
     expect((await runUntilWarm(box, run)).isWarm).toBe(true);
+  });
+
+  test("without a watch a change is noticed by the next run", async () => {
+    await using box = new Sandbox();
+    // The one that it may have is that of its socket.
+    disguise(box, {}, ["echo 1 > /proc/sys/user/max_inotify_watches"]);
+    const [one, two] = ["one", "two"].map((name) => new Edited(box, name)) as [Edited, Edited];
+    const daemon = await box.serve();
+    for (const edited of [one, two]) await edited.runUntilWarm();
+    expect(daemon.log().match(/ENOSPC: changes of other files are noticed by/g)).toHaveLength(1);
+    one.write("b");
+    await one.run();
+    expect((await scriptsOf(box))[0]?.reason).toBe(`${one.dependency} has changed`);
+    await one.runUntilWarm();
+  });
+});
+
+/** A script that prints a word, which another file has. */
+class Edited {
+  readonly dependency: string;
+  readonly #box: Sandbox;
+  readonly #name: string;
+  readonly #script: string;
+  #word = "a";
+
+  constructor(box: Sandbox, name = "script") {
+    this.#box = box;
+    this.#name = name;
+    this.dependency = this.#write("dependency", "a");
+    const text = `import { word } from "./dependency.ts";\nconsole.log(word);\n`;
+    this.#script = box.write(`work/${name}/script.ts`, text);
+  }
+
+  write(word: string): void {
+    this.#word = word;
+    this.#write("dependency", word);
+  }
+
+  /** Has the script take its word from another file, which was not there before. */
+  turnTo(module: string, word: string): void {
+    this.#word = word;
+    this.#write(module, word);
+    const text = `import { word } from "./${module}.ts";\nconsole.log(word);\n`;
+    this.#box.write(`work/${this.#name}/script.ts`, text);
+  }
+
+  async run(): Promise<void> {
+    const result = await startWarm(this.#box, this.#script, []).ended;
+    expect(result).toEqual(ended({ stdout: `${this.#word}\n` }));
+  }
+
+  async runUntilWarm(): Promise<void> {
+    const { isWarm } = await runUntilWarm(this.#box, async () => await this.run());
+    expect(isWarm).toBe(true);
+  }
+
+  #write(module: string, word: string): string {
+    return this.#box.write(`work/${this.#name}/${module}.ts`, `export const word = "${word}";\n`);
+  }
+}
+
+describe("when a file changes", () => {
+  /** Of the one image, when it is ready and has a spare. */
+  const pidOf = async (box: Sandbox): Promise<number | undefined> => {
+    const [variant, ...others] = (await scriptsOf(box))[0]?.variants ?? [];
+    expect(others).toEqual([]);
+    return variant?.state === "ready" && variant.spares === 1 ? variant.pid : undefined;
+  };
+  const anotherThan = async (box: Sandbox, pid: number): Promise<number> =>
+    await until("there is another image", async () => {
+      const now = await pidOf(box);
+      return now !== pid && now;
+    });
+
+  test("its image is made anew though nothing is run, and the next run is warm", async () => {
+    await using box = new Sandbox();
+    const edited = new Edited(box);
+    await box.serve();
+    await edited.runUntilWarm();
+    let pid = await until("the image is ready", async () => await pidOf(box));
+    const edits = [
+      () => edited.write("b"),
+      () => edited.write("c"),
+      () => edited.turnTo("other", "d"),
+      () => edited.turnTo("dependency", "e"),
+    ];
+    for (const edit of edits) {
+      edit();
+      pid = await anotherThan(box, pid);
+      expect((await scriptsOf(box))[0]?.variants[0]?.modules).toBe(1);
+      const before = await warmRuns(box);
+      await edited.run();
+      expect(await warmRuns(box)).toBe(before + 1);
+    }
+  });
+
+  test("many changes at once bring one image, and other files none", async () => {
+    await using box = new Sandbox();
+    const edited = new Edited(box);
+    const daemon = await box.serve();
+    await edited.runUntilWarm();
+    const pid = await until("the image is ready", async () => await pidOf(box));
+    for (let count = 0; count < 20; count++) {
+      box.write(`work/script/new-${count}.ts`, "");
+      edited.write(`b${count}`);
+    }
+    const next = await anotherThan(box, pid);
+    for (let count = 0; count < 20; count++) box.write(`work/script/new-${count}.ts`, "changed");
+    await Bun.sleep(2 * inputQuietMs);
+    expect(await pidOf(box)).toBe(next);
+    expect(daemon.log().match(/has changed: making the image of .* anew/g)).toHaveLength(1);
+  });
+
+  test("a change while it is made anew counts, too", async () => {
+    await using box = new Sandbox();
+    const edited = new Edited(box);
+    const daemon = await box.serve();
+    await edited.runUntilWarm();
+    const pid = await until("the image is ready", async () => await pidOf(box));
+    edited.write("b");
+    await until("it is made anew", () => /making the image of .* anew/.test(daemon.log()));
+    edited.write("c");
+    await anotherThan(box, pid);
+    // Unless it changed in the moment between, which the sweep finds out: then this run is cold.
+    await edited.run();
+    await edited.runUntilWarm();
   });
 });

@@ -65,6 +65,25 @@ export class Inputs {
     return this.#present.length + this.#directories.length;
   }
 
+  /**
+   * All by directory, for who watches directories: but for those in which nothing is, such as those
+   * above the project, where others come and go.
+   */
+  get names(): Record<string, string[]> {
+    const names: Record<string, string[]> = Object.create(null);
+    const add = (file: string): void => {
+      const directory = path.dirname(file);
+      names[directory] ??= [];
+      names[directory].push(path.basename(file));
+    };
+    for (const { path: file } of this.#present) add(file);
+    const inhabited = new Set(Object.keys(names));
+    for (const { path: file } of this.#directories.flatMap(({ absent }) => absent)) {
+      if (inhabited.has(path.dirname(file))) add(file);
+    }
+    return names;
+  }
+
   /** The first that is not what it was. */
   changed(): string | undefined {
     for (const { path: file, name, state } of this.#present) {
