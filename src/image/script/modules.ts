@@ -137,7 +137,8 @@ function scanImports(file: string, text: string): Bun.Import[] {
   const loader = loaders[path.extname(file)];
   if (!loader || text === "") return [];
   try {
-    return new Bun.Transpiler({ loader }).scanImports(text);
+    // The line that names an interpreter is no JavaScript to it.
+    return new Bun.Transpiler({ loader }).scanImports(text.replace(/^#!.*/, ""));
   } catch {
     return []; // ignoring it: a module that does not parse is loaded by each job, and told there
   }
