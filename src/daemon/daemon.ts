@@ -138,11 +138,12 @@ export class Daemon implements Disposable {
     owned.move();
   }
 
-  /** Starts the image; it inherits our standard error, so that must be the log by now. */
+  /** Starts the images; they inherit our standard error, so that must be the log by now. */
   start(): void {
     const { sys, log } = this.#loop;
     log.info(`listening on ${this.#endpoint.socketPath} (pid ${sys.getpid()})`);
     this.#image.open();
+    this.#jobs.prepare();
   }
 
   /** Nothing is left to be done. */

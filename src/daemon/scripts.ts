@@ -20,8 +20,10 @@ import {
   dropStrings,
   environmentValue,
   firstString,
+  fromLatin1,
   latin1,
   type StringList,
+  stringList,
   strings,
   utf8,
 } from "../base/strings.ts";
@@ -38,11 +40,12 @@ import {
 } from "../domain/warmth.ts";
 import { errorRefused } from "../execution/program.ts";
 import { SystemError } from "../os/errors.ts";
-import { duplicate, type Fd, type RawFd } from "../os/fd.ts";
-import { descriptorTarget, stateOf, statusOfFd } from "../os/files.ts";
+import { duplicate, type Fd, type RawFd, standard } from "../os/fd.ts";
+import { descriptorTarget, openPlace, stateOf, statusOfFd } from "../os/files.ts";
 import { type MemoryUse, memoryUse } from "../os/proc.ts";
 import { isTerminal } from "../os/terminal.ts";
 import type { Timer } from "../os/timers.ts";
+import type { RunRequest } from "../protocol/messages.ts";
 import { Image, type ImageParts } from "./images.ts";
 import type { Loop } from "./loop.ts";
 import { freshScriptProcess, scriptImageProcess } from "./processes.ts";
@@ -87,6 +90,8 @@ interface Variant {
   /** How often it was made anew since a job used it. */
   rebuilt: number;
   excluded: readonly Exclusion[];
+  /** Its jobs tell what they have loaded: nobody has before. */
+  readonly isRecorded: boolean;
   /** Of its files. */
   watching: Disposable | undefined;
   /** It is made anew then, unless its files go on changing. */
@@ -206,8 +211,18 @@ export class Scripts implements Disposable {
     this.#keep(script, variant); // it may have had no spares, for want of jobs
     const fallBack = (why: string): void =>
       this.#runCold(script, start, { directory, circumstances, reason: why });
+    const recording = {
+      onRecorded: (json: string) => {
+        // Another job may have told before.
+        if (script.modules || script.isBuilding || !script.variants.includes(variant)) return;
+        script.modules = recordedModules(script, json);
+        const { usedMs, rebuilt } = variant;
+        this.#rebuild(script, variant, { round: 1, usedMs, rebuilt });
+      },
+    };
     variant.image.run({
       ...start,
+      ...(variant.isRecorded ? recording : {}),
       onStarted: (pid) => {
         script.warm += 1;
         script.failures = 0;
@@ -230,6 +245,31 @@ export class Scripts implements Disposable {
     });
   }
 
+  /**
+   * Has an image made though no job has come yet, for jobs like one of the daemon itself: in its
+   * directory, with its variables, which are `env`, and its streams. The first job tells what the
+   * script loads.
+   */
+  prepare(command: CommandConfiguration, env: StringList): void {
+    const { sys, log } = this.#loop;
+    using directory = openPlace(sys, ".");
+    const here = descriptorTarget(sys, directory.raw) ?? "/";
+    const file = findScript(command.script ?? command.bin ?? command.name, here);
+    if (file === undefined) return log.warn(`${command.name}: no image is made: not found`);
+    const own = withoutRuntimeSettings(env);
+    const recipe = recipeOf(file, command);
+    const script = this.#scriptOf(recipe, { request: { env: own } }, command.env);
+    const circumstances: Circumstances = {
+      env: environmentMap(own),
+      cwd: here,
+      args: recipe.prefix,
+      streams: [standard.input, standard.output, standard.error].map((fd) => this.#streamKind(fd)),
+    };
+    if (!this.#wantsImage(script, circumstances)) return;
+    const attempt = { round: 1, usedMs: this.#loop.nowMs(), rebuilt: 0 };
+    this.#build(script, { env: own, directory, circumstances }, attempt);
+  }
+
   /** Lets all images go. Running jobs are not touched. */
   close(): void {
     this.#isClosed = true;
@@ -244,7 +284,11 @@ export class Scripts implements Disposable {
   }
 
   /** By all that makes it what it is: the recipe, and the values of the variables it names. */
-  #scriptOf(recipe: Recipe, { request }: Start, variables: readonly string[]): Script {
+  #scriptOf(
+    recipe: Recipe,
+    { request }: { readonly request: Pick<RunRequest, "env"> },
+    variables: readonly string[],
+  ): Script {
     const values = variables.map((name) => {
       const value = environmentValue(request.env, name);
       return value ? latin1(value) : null;
@@ -338,7 +382,7 @@ export class Scripts implements Disposable {
     const model = this.#wantsImage(script, job.circumstances)
       ? { env, directory: duplicate(sys, job.directory), circumstances: job.circumstances }
       : undefined;
-    let recorded: readonly string[] | undefined;
+    let recorded: string | undefined;
     const finish = (hasRun: boolean): void => {
       if (!model) return;
       using _directory = model.directory;
@@ -348,7 +392,7 @@ export class Scripts implements Disposable {
         script.excluded = [];
         // One that was killed has not told: then each job loads them, in a runtime that is there
         // already.
-        script.modules = (recorded ?? []).filter((module) => module !== script.recipe.path);
+        script.modules = recorded === undefined ? [] : recordedModules(script, recorded);
       }
       this.#build(script, model, { round: 1, usedMs: this.#loop.nowMs(), rebuilt: 0 });
     };
@@ -367,7 +411,7 @@ export class Scripts implements Disposable {
     };
     const recording = {
       onRecorded: (json: string) => {
-        recorded = JSON.parse(json) as string[]; // from a process of the same binary
+        recorded = json;
       },
     };
     const cold: Start = {
@@ -422,13 +466,15 @@ export class Scripts implements Disposable {
     const { circumstances } = model;
     const { round, usedMs, rebuilt } = attempt;
     const isLastRound = round === prepareRoundsMax;
-    const excluded = script.excluded;
+    const { excluded } = script;
+    const isRecorded = script.modules === undefined;
     const variant: Variant = {
       prepared: undefined,
       usedMs,
       rebuilt,
       excluded,
       model: own,
+      isRecorded,
       watching: undefined,
       rebuild: undefined,
       image: new Image(this.#loop, this.#parts, {
@@ -448,7 +494,7 @@ export class Scripts implements Disposable {
           from: script.recipe.from,
           warmup: script.recipe.warmup,
           isImage: true,
-          isRecorded: false,
+          isRecorded,
           streams: circumstances.streams,
         },
         readyTimeoutMs: prepareTimeoutMs,
@@ -473,7 +519,7 @@ export class Scripts implements Disposable {
           if (prepared.excluded.length > 0 && !isLastRound) {
             const without = new Set(prepared.excluded.map(({ module }) => module));
             script.excluded = [...script.excluded, ...prepared.excluded];
-            script.modules = (script.modules ?? []).filter((module) => !without.has(module));
+            script.modules = script.modules?.filter((module) => !without.has(module));
             this.#rebuild(script, variant, { ...attempt, round: round + 1 });
             return false;
           }
@@ -497,7 +543,8 @@ export class Scripts implements Disposable {
       }),
     };
     script.variants.push(variant);
-    log.debug(`making an image of ${script.recipe.path} with ${script.modules?.length} modules`);
+    const count = script.modules?.length ?? "its own";
+    log.debug(`making an image of ${script.recipe.path} with ${count} modules`);
     variant.image.open();
   }
 
@@ -521,7 +568,8 @@ export class Scripts implements Disposable {
       log.info(`${file} has changed: making the image of ${script.recipe.path} anew`);
       // What could not be loaded ahead may be another matter by now.
       const excluded = script.excluded.map(({ module }) => module);
-      script.modules = script.recipe.preload ?? [...(script.modules ?? []), ...excluded];
+      script.modules =
+        script.recipe.preload ?? (script.modules && [...script.modules, ...excluded]);
       script.excluded = [];
       const { usedMs, rebuilt } = variant;
       this.#rebuild(script, variant, { round: 1, usedMs, rebuilt: rebuilt + 1 });
@@ -582,6 +630,17 @@ export class Scripts implements Disposable {
     if (spares === undefined) this.#drop(script, variant);
     else variant.image.keepSpares(spares);
   }
+}
+
+/** What a job has loaded besides its script; from a process of the same binary. */
+function recordedModules({ recipe }: Script, json: string): string[] {
+  return (JSON.parse(json) as string[]).filter((module) => module !== recipe.path);
+}
+
+/** The daemon's own variables are a caller's, but for those with which we have started it. */
+function withoutRuntimeSettings(env: StringList): StringList {
+  const kept = strings(env).filter((entry) => !latin1(entry).startsWith("BUN_"));
+  return stringList(fromLatin1(kept.map((entry) => `${latin1(entry)}\0`).join("")));
 }
 
 /** The job's standard descriptors, as far as it has them. */
