@@ -199,6 +199,10 @@ export const itimerspec: Struct<"interval_sec" | "interval_nsec" | "value_sec" |
     value_sec: "i64",
     value_nsec: "i64",
   }));
+/** The name follows, `len` bytes with its NULs. */
+export const inotifyEvent: Struct<"wd" | "mask" | "cookie" | "len"> = /* @__PURE__ */ struct(
+  () => ({ wd: "i32", mask: "u32", cookie: "u32", len: "u32" }),
+);
 export const timeval: Struct<"tv_sec" | "tv_usec"> = /* @__PURE__ */ struct(() => ({
   tv_sec: "i64",
   tv_usec: "i64",

@@ -73,6 +73,7 @@ const table = {
   signalfd: ["int", int, mem, int],
   inotify_init1: ["int", int],
   inotify_add_watch: ["int", int, mem, int],
+  inotify_rm_watch: ["int", int, int],
   // processes
   getpid: ["plain"],
   geteuid: ["plain"],

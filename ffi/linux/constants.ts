@@ -80,8 +80,15 @@ export const SFD_NONBLOCK = 0o4000;
 export const IN_CLOEXEC = 0o2000000;
 export const IN_NONBLOCK = 0o4000;
 export const IN_ATTRIB = 0x4;
+export const IN_CLOSE_WRITE = 0x8;
+export const IN_MOVED_FROM = 0x40;
+export const IN_MOVED_TO = 0x80;
+export const IN_CREATE = 0x100;
+export const IN_DELETE = 0x200;
 export const IN_DELETE_SELF = 0x400;
 export const IN_MOVE_SELF = 0x800;
+export const IN_IGNORED = 0x8000;
+export const IN_ONLYDIR = 0x1000000;
 
 export const SI_KERNEL = 0x80;
 export const SIG_BLOCK = 0;

@@ -122,6 +122,34 @@ export const noticesMax = 1024;
 
 /** An image of a script that nobody uses for so long is let go. */
 export const imageIdleMs: number = 15 * 60_000;
+/** The same when memory is short. */
+export const imageIdleShortMs = 60_000;
+
+/** The spares of an image that nobody uses for so long are let go; it forks when a job comes. */
+export const spareIdleMs: number = 5 * 60_000;
+
+/** How often it is looked whether images and spares are to be kept, as long as there are any. */
+export const upkeepMs = 5000;
+
+/**
+ * Directories in which files of images are watched; the kernel grants a user 8192 or more, and other
+ * programs want some. At the bound the sweep before each job has to do for the others.
+ */
+export const watchesMax = 4096;
+
+/**
+ * When the files of an image have not changed for so long, it is made anew. Doubles up to the bound
+ * as long as no job comes.
+ */
+export const inputQuietMs = 200;
+export const inputQuietMsMax = 60_000;
+
+/**
+ * Memory is short when less than this share is left, or less than this: what makes a small machine
+ * swap is plenty on a large one.
+ */
+export const memoryReserveShare = 0.1;
+export const memoryReserveKiBMax: number = 1024 * 1024;
 
 /** An image must say it is ready, and deliver each fork, within this time; else it is replaced. */
 export const imageTimeoutMs = 5000;
@@ -154,10 +182,16 @@ export const fileClockMs = 100;
 /** So many spares may die unused in a row; then their image is replaced, after a delay. */
 export const sparesDyingMax = 3;
 
-/** A spare that was taken is replaced when its job has ended, or after this time. */
-export const refillDelayMs = 20;
+/**
+ * A spare that was taken is replaced at once while a processor is free, and otherwise when its job
+ * has ended, or after a time between these, by how many want a processor.
+ */
+export const refillDelayMsMin = 20;
+export const refillDelayMsMax = 1000;
 
 assert(inlineBodyBytesMax <= bodyBytesMax, "an inline body is a body");
+assert(imageIdleShortMs < spareIdleMs, "short memory is given back sooner");
+assert(spareIdleMs < imageIdleMs, "spares go before their image");
 assert(jobFdsMax > 3, "a job has its standard descriptors");
 assert(waitingNoticeMs < answerTimeoutMs, "a client whose job waits is told in time");
 assert(requestTimeoutMs < answerTimeoutMs, "a client outwaits the daemon's own limit");

@@ -29,9 +29,11 @@ import { Image, type ImageStatus } from "./images.ts";
 import { Jobs } from "./jobs.ts";
 import type { Log } from "./log.ts";
 import { Loop } from "./loop.ts";
+import { Machine } from "./machine.ts";
 import { baseImageProcess } from "./processes.ts";
 import { type ScriptReport, Scripts } from "./scripts.ts";
 import { Starters } from "./starters.ts";
+import { Watches } from "./watches.ts";
 
 export interface DaemonSettings {
   /** How the socket's place was chosen, for `status`. */
@@ -54,6 +56,8 @@ export interface StatusReport {
   /** Jobs that ended otherwise, or could not be started. */
   readonly failed: number;
   readonly image: ImageStatus;
+  /** Why no images are made; undefined while there is memory for them. */
+  readonly shortage: string | undefined;
   /** Scripts that are run out of warm images. */
   readonly images: readonly ScriptReport[];
 }
@@ -75,7 +79,9 @@ export class Daemon implements Disposable {
   readonly #signals: Fd;
   readonly #children: Children;
   readonly #starters: Starters;
+  readonly #machine: Machine;
   readonly #image: Image;
+  readonly #watches: Watches;
   readonly #scripts: Scripts;
   readonly #jobs: Jobs;
   readonly #connections = new Set<Connection>();
@@ -105,14 +111,20 @@ export class Daemon implements Disposable {
     this.#signals = owned.use(openSignalFd(sys, watchedSignals));
     this.#children = new Children(this.#loop);
     this.#starters = new Starters(this.#loop, this.#children);
-    const parts = { children: this.#children, starters: this.#starters };
+    this.#machine = new Machine(this.#loop);
+    const parts = {
+      children: this.#children,
+      starters: this.#starters,
+      machine: this.#machine,
+    };
     this.#image = new Image(this.#loop, parts, {
       name: "base",
       build: baseImageProcess,
       readyTimeoutMs: imageTimeoutMs,
       spares: sparesDefault,
     });
-    this.#scripts = new Scripts(this.#loop, parts);
+    this.#watches = new Watches(this.#loop);
+    this.#scripts = new Scripts(this.#loop, { ...parts, watches: this.#watches });
     this.#jobs = new Jobs(this.#loop, {
       ...parts,
       image: this.#image,
@@ -126,11 +138,12 @@ export class Daemon implements Disposable {
     owned.move();
   }
 
-  /** Starts the image; it inherits our standard error, so that must be the log by now. */
+  /** Starts the images; they inherit our standard error, so that must be the log by now. */
   start(): void {
     const { sys, log } = this.#loop;
     log.info(`listening on ${this.#endpoint.socketPath} (pid ${sys.getpid()})`);
     this.#image.open();
+    this.#jobs.prepare();
   }
 
   /** Nothing is left to be done. */
@@ -189,6 +202,7 @@ export class Daemon implements Disposable {
       state: this.#state,
       ...this.#jobs.counts,
       image: this.#image.status,
+      shortage: this.#machine.shortage(),
       images: this.#scripts.report(),
     };
   }
@@ -199,6 +213,7 @@ export class Daemon implements Disposable {
     using _children = this.#children;
     using _starters = this.#starters;
     using _image = this.#image;
+    using _watches = this.#watches;
     using _scripts = this.#scripts;
     this.#stopListening();
     for (const connection of [...this.#connections]) connection.close();

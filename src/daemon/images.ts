@@ -11,7 +11,6 @@ import {
   imageBackoffMs,
   imageBackoffMsMax,
   imageTimeoutMs,
-  refillDelayMs,
   sparesDyingMax,
 } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
@@ -26,6 +25,7 @@ import { ProtocolError } from "../protocol/wire.ts";
 import { sendMessage } from "../transport/channel.ts";
 import type { Children } from "./children.ts";
 import type { Loop } from "./loop.ts";
+import type { Machine } from "./machine.ts";
 import { type ProcessBuild, sendOrders, spawnProcess } from "./processes.ts";
 import { lost, type Start, type Starter, type Starters } from "./starters.ts";
 
@@ -67,6 +67,12 @@ export interface ImageRecipe {
   readonly onGone?: (reason: string) => void;
 }
 
+export interface ImageParts {
+  readonly children: Children;
+  readonly starters: Starters;
+  readonly machine: Machine;
+}
+
 export class Image implements Disposable {
   readonly name: string;
   readonly #recipe: ImageRecipe;
@@ -74,6 +80,7 @@ export class Image implements Disposable {
   readonly #loop: Loop;
   readonly #children: Children;
   readonly #starters: Starters;
+  readonly #machine: Machine;
   #state: ImageState = "down";
   #pid = 0;
   #socket: Fd | undefined;
@@ -82,8 +89,12 @@ export class Image implements Disposable {
   #restart: Timer | undefined;
   #refill: Timer | undefined;
   #forksAsked = 0;
+  /** Jobs that were handed to a spare and have not been started yet. */
+  #starting = 0;
   #isStopping = false;
   #served = 0;
+  /** How many spares are to wait, at this time. */
+  #sparesKept: number;
   /** Spares that died without a job, since one last had one. */
   #diedUnused = 0;
   readonly #idle: Starter[] = [];
@@ -91,12 +102,14 @@ export class Image implements Disposable {
   readonly #jobs = new Set<number>();
   readonly #queue: WarmStart[] = [];
 
-  constructor(loop: Loop, parts: { children: Children; starters: Starters }, recipe: ImageRecipe) {
+  constructor(loop: Loop, parts: ImageParts, recipe: ImageRecipe) {
     this.#loop = loop;
     this.#children = parts.children;
     this.#starters = parts.starters;
+    this.#machine = parts.machine;
     this.name = recipe.name;
     this.#recipe = recipe;
+    this.#sparesKept = recipe.spares;
   }
 
   get isReady(): boolean {
@@ -134,6 +147,13 @@ export class Image implements Disposable {
   run(start: WarmStart): void {
     if (this.#state !== "ready") return start.onUnavailable();
     this.#queue.push(start);
+    this.#assign();
+  }
+
+  /** From now on so many spares wait. */
+  keepSpares(count: number): void {
+    if (count === this.#sparesKept) return;
+    this.#sparesKept = count;
     this.#assign();
   }
 
@@ -219,15 +239,22 @@ export class Image implements Disposable {
   /** Takes in a new spare and consumes its socket. One that has died already is let go. */
   #adopt(pid: number, socket: Fd): void {
     const spare = this.#starters.adopt(pid, socket, {
+      onAssigned: () => {
+        this.#starting += 1;
+      },
       onUsed: (hasExecuted) => {
         if (!hasExecuted) this.#jobs.add(pid);
         this.#served += 1;
         this.#diedUnused = 0;
         this.#backoffMs = imageBackoffMs;
       },
+      onSettled: () => {
+        this.#starting -= 1;
+        this.#assign();
+      },
       onUsedUp: () => {
         this.#jobs.delete(pid);
-        this.#requestForks(this.#queue.length + this.#recipe.spares);
+        this.#fill();
       },
       onDiedIdle: () => this.#diedIdle(pid),
     });
@@ -253,12 +280,26 @@ export class Image implements Disposable {
       if (spare.handOver(start)) this.#queue.shift();
     }
     this.#requestForks(this.#queue.length);
-    if (this.#idle.length >= this.#recipe.spares) return;
-    // The job just handed over needs the processor more than its successor does.
-    this.#refill ??= this.#loop.timers.after(refillDelayMs, () => {
+    for (const spare of this.#idle.splice(this.#sparesKept)) release(spare);
+    // A job that is being started needs the processor more than its successor does.
+    if (this.#starting === 0) this.#refillSoon();
+  }
+
+  /** Has the spares that are missing forked as soon as the machine has time for it. */
+  #refillSoon(): void {
+    const missing = this.#sparesKept - this.#idle.length - this.#forksAsked;
+    if (missing <= 0 || this.#refill || this.#state !== "ready") return;
+    const delayMs = this.#machine.refillDelayMs();
+    if (delayMs === 0) return this.#fill();
+    this.#loop.log.debug(`the image ${this.name} has a spare forked in ${delayMs} ms`);
+    this.#refill = this.#loop.timers.after(delayMs, () => {
       this.#refill = undefined;
-      this.#requestForks(this.#queue.length + this.#recipe.spares);
+      this.#fill();
     });
+  }
+
+  #fill(): void {
+    this.#requestForks(this.#queue.length + this.#sparesKept);
   }
 
   /** Asks for forks until `wanted` spares are idle or on their way. */
@@ -319,10 +360,7 @@ export class Image implements Disposable {
       this.#socket[Symbol.dispose]();
       this.#socket = undefined;
     }
-    for (const spare of this.#idle.splice(0)) {
-      spare.kill();
-      spare.hangUp();
-    }
+    for (const spare of this.#idle.splice(0)) release(spare);
     for (const start of this.#queue.splice(0)) start.onUnavailable();
   }
 
@@ -346,4 +384,10 @@ export class Image implements Disposable {
     this.#restart?.cancel();
     this.#restart = this.#loop.timers.after(delayMs, () => this.open());
   }
+}
+
+/** Ends a spare that has no job. */
+function release(spare: Starter): void {
+  spare.kill();
+  spare.hangUp();
 }

@@ -3,7 +3,14 @@
 import { copyOf, type Memory } from "../../ffi/memory.ts";
 import { noticesMax, waitingNoticeMs } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
-import { environmentValue, firstString, fromUtf8, latin1, utf8 } from "../base/strings.ts";
+import {
+  environmentValue,
+  firstString,
+  fromUtf8,
+  latin1,
+  type StringList,
+  utf8,
+} from "../base/strings.ts";
 import { isSuccess } from "../base/wait-status.ts";
 import { isBuiltin } from "../domain/builtins.ts";
 import type { CommandConfiguration } from "../domain/configuration.ts";
@@ -16,12 +23,13 @@ import {
   type StartFile,
   startProgram,
 } from "../execution/program.ts";
+import type { Variables } from "../execution/trust.ts";
 import { tryReap } from "../os/children.ts";
 import { reasonOf, SystemError } from "../os/errors.ts";
 import { type Fd, type RawFd, standard } from "../os/fd.ts";
 import { descriptorTarget } from "../os/files.ts";
 import { waitFor } from "../os/poll.ts";
-import { niceValue } from "../os/process.ts";
+import { niceValue, ownEnvironment } from "../os/process.ts";
 import {
   descriptorsMax,
   passingDifferences,
@@ -111,6 +119,21 @@ export class Jobs {
 
   get counts(): { running: number; done: number; failed: number } {
     return { running: this.#jobs.size, done: this.#done, failed: this.#failed };
+  }
+
+  /** Has the images made that the user wants to be there before the first job. */
+  prepare(): void {
+    const { sys, log } = this.#loop;
+    try {
+      const env = ownEnvironment(sys);
+      const { commands, notices } = this.#configurations.ofUser(variablesOf(env));
+      for (const notice of notices) log.warn(notice);
+      for (const command of commands)
+        if (command.preloadAtStart) this.#scripts.prepare(command, env);
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      log.warn(`images are made when they are wanted: ${error.message}`);
+    }
   }
 
   /** Starts a job for `client`. Consumes `fds`. @returns the job's id, undefined when refused. */
@@ -223,11 +246,7 @@ export class Jobs {
     if (request.warm || name.includes("/") || isBuiltin(name)) return undefined;
     const here = descriptorTarget(this.#loop.sys, directory);
     if (here === undefined) return undefined;
-    const variable = (wanted: string): string | undefined => {
-      const value = environmentValue(request.env, wanted);
-      return value && utf8(value);
-    };
-    const { command, notices } = this.#configurations.find(name, here, variable);
+    const { command, notices } = this.#configurations.find(name, here, variablesOf(request.env));
     for (const notice of notices) this.#tellOnce(notice, request, fds);
     return command;
   }
@@ -462,4 +481,11 @@ export class Jobs {
     }
     if (state.kind === "done") this.#dropTerminal(job);
   }
+}
+
+function variablesOf(env: StringList): Variables {
+  return (name) => {
+    const value = environmentValue(env, name);
+    return value && utf8(value);
+  };
 }

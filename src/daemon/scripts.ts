@@ -7,15 +7,25 @@
  */
 import {
   imageFailuresMax,
-  imageIdleMs,
   prepareRoundsMax,
   prepareTimeoutMs,
   scriptImagesMax,
   scriptsMax,
+  upkeepMs,
 } from "../base/limits.ts";
-import { dropStrings, firstString, type StringList, strings, utf8 } from "../base/strings.ts";
+import {
+  dropStrings,
+  firstString,
+  fromLatin1,
+  latin1,
+  type StringList,
+  stringList,
+  strings,
+  utf8,
+} from "../base/strings.ts";
 import type { CommandConfiguration } from "../domain/configuration.ts";
 import { environmentMap } from "../domain/environment.ts";
+import { rebuildDelayMs, sparesKept } from "../domain/load.ts";
 import {
   type Circumstances,
   type Exclusion,
@@ -27,15 +37,16 @@ import {
 import { errorRefused } from "../execution/program.ts";
 import { findScript, identityOf, type Recipe, recipeOf } from "../execution/script.ts";
 import { SystemError } from "../os/errors.ts";
-import { duplicate, type Fd, type RawFd } from "../os/fd.ts";
-import { descriptorTarget, stateOf, statusOfFd } from "../os/files.ts";
+import { duplicate, type Fd, type RawFd, standard } from "../os/fd.ts";
+import { descriptorTarget, openPlace, stateOf, statusOfFd } from "../os/files.ts";
 import { isTerminal } from "../os/terminal.ts";
 import type { Timer } from "../os/timers.ts";
-import type { Children } from "./children.ts";
-import { type Fork, Image, type ImageStatus } from "./images.ts";
+import type { RunRequest } from "../protocol/messages.ts";
+import { type Fork, Image, type ImageParts, type ImageStatus } from "./images.ts";
 import type { Loop } from "./loop.ts";
 import { freshScriptProcess, scriptImageProcess } from "./processes.ts";
-import { lost, type Start, type Starters } from "./starters.ts";
+import { lost, type Start } from "./starters.ts";
+import type { Watches } from "./watches.ts";
 
 /** A script, for `status` and `why`. */
 export interface ScriptReport {
@@ -66,11 +77,26 @@ export interface VariantReport extends ImageStatus {
 /** One image of a script, made for the circumstances of one job. */
 interface Variant {
   readonly image: Image;
-  /** The directory it was made in, until it is known whether it has to be made anew. */
-  readonly directory: Fd;
+  /** Its own, as long as it is there: it may have to be made anew. */
+  readonly model: Model;
   prepared: Prepared | undefined;
   usedMs: number;
+  /** How often it was made anew since a job used it. */
+  rebuilt: number;
   excluded: readonly Exclusion[];
+  /** Its jobs tell what they have loaded: nobody has before. */
+  readonly isRecorded: boolean;
+  /** Of its files. */
+  watching: Disposable | undefined;
+  /** It is made anew then, unless its files go on changing. */
+  rebuild: Timer | undefined;
+}
+
+/** How often it was tried to make an image, this time included, and what it replaces. */
+interface Attempt {
+  readonly round: number;
+  readonly usedMs: number;
+  readonly rebuilt: number;
 }
 
 interface Script {
@@ -100,16 +126,15 @@ interface Model {
   readonly circumstances: Circumstances;
 }
 
-interface ScriptsParts {
-  readonly children: Children;
-  readonly starters: Starters;
+interface ScriptsParts extends ImageParts {
+  readonly watches: Watches;
 }
 
 export class Scripts implements Disposable {
   readonly #loop: Loop;
   readonly #parts: ScriptsParts;
   readonly #scripts = new Map<string, Script>();
-  #sweep: Timer | undefined;
+  #upkeep: Timer | undefined;
   #isClosed = false;
 
   constructor(loop: Loop, parts: ScriptsParts) {
@@ -163,10 +188,22 @@ export class Scripts implements Disposable {
     const { variant, reason } = this.#choose(script, circumstances);
     if (!variant) return this.#runCold(script, start, { directory, circumstances, reason });
     variant.usedMs = this.#loop.nowMs();
+    variant.rebuilt = 0;
+    this.#keep(script, variant); // it may have had no spares, for want of jobs
     const fallBack = (why: string): void =>
       this.#runCold(script, start, { directory, circumstances, reason: why });
+    const recording = {
+      onRecorded: (json: string) => {
+        // Another job may have told before.
+        if (script.modules || script.isBuilding || !script.variants.includes(variant)) return;
+        script.modules = recordedModules(script, json);
+        const { usedMs, rebuilt } = variant;
+        this.#rebuild(script, variant, { round: 1, usedMs, rebuilt });
+      },
+    };
     variant.image.run({
       ...start,
+      ...(variant.isRecorded ? recording : {}),
       onStarted: (pid) => {
         script.warm += 1;
         script.failures = 0;
@@ -189,10 +226,35 @@ export class Scripts implements Disposable {
     });
   }
 
+  /**
+   * Has an image made though no job has come yet, for jobs like one of the daemon itself: in its
+   * directory, with its variables, which are `env`, and its streams. The first job tells what the
+   * script loads.
+   */
+  prepare(command: CommandConfiguration, env: StringList): void {
+    const { sys, log } = this.#loop;
+    using directory = openPlace(sys, ".");
+    const here = descriptorTarget(sys, directory.raw) ?? "/";
+    const file = findScript(command.script ?? command.bin ?? command.name, here);
+    if (file === undefined) return log.warn(`${command.name}: no image is made: not found`);
+    const own = withoutRuntimeSettings(env);
+    const recipe = recipeOf(file, command);
+    const script = this.#scriptOf(recipe, { request: { env: own } }, command.env);
+    const circumstances: Circumstances = {
+      env: environmentMap(own),
+      cwd: here,
+      args: recipe.prefix,
+      streams: [standard.input, standard.output, standard.error].map((fd) => this.#streamKind(fd)),
+    };
+    if (!this.#wantsImage(script, circumstances)) return;
+    const attempt = { round: 1, usedMs: this.#loop.nowMs(), rebuilt: 0 };
+    this.#build(script, { env: own, directory, circumstances }, attempt);
+  }
+
   /** Lets all images go. Running jobs are not touched. */
   close(): void {
     this.#isClosed = true;
-    this.#sweep?.cancel();
+    this.#upkeep?.cancel();
     for (const script of this.#scripts.values()) {
       for (const variant of script.variants) this.#drop(script, variant);
     }
@@ -202,7 +264,12 @@ export class Scripts implements Disposable {
     this.close();
   }
 
-  #scriptOf(recipe: Recipe, { request }: Start, variables: readonly string[]): Script {
+  /** By all that makes it what it is: the recipe, and the values of the variables it names. */
+  #scriptOf(
+    recipe: Recipe,
+    { request }: { readonly request: Pick<RunRequest, "env"> },
+    variables: readonly string[],
+  ): Script {
     const identity = identityOf(recipe, request.env, variables);
     const known = this.#scripts.get(identity);
     if (known) return known;
@@ -260,8 +327,7 @@ export class Scripts implements Disposable {
     if (script.recipe.isCold) {
       return { variant: undefined, reason: "it is configured to run cold" };
     }
-    let reason = script.isBuilding ? "its image is being made" : "it has no image yet";
-    if (script.quarantined) reason = `its images fail: ${script.quarantined.reason}`;
+    let reason: string | undefined;
     let isMiss = false;
     for (const variant of script.variants) {
       if (!variant.prepared || !variant.image.isReady) continue;
@@ -271,7 +337,13 @@ export class Scripts implements Disposable {
       isMiss = true;
     }
     if (isMiss) script.misses += 1;
-    return { variant: undefined, reason };
+    return { variant: undefined, reason: reason ?? this.#whyNone(script) };
+  }
+
+  #whyNone({ quarantined, isBuilding }: Script): string {
+    if (quarantined) return `its images fail: ${quarantined.reason}`;
+    if (isBuilding) return "its image is being made";
+    return this.#parts.machine.shortage() ?? "it has no image yet";
   }
 
   /** In a fresh process; afterwards an image is made, if there should be one. */
@@ -288,7 +360,7 @@ export class Scripts implements Disposable {
     const model = this.#wantsImage(script, job.circumstances)
       ? { env, directory: duplicate(sys, job.directory), circumstances: job.circumstances }
       : undefined;
-    let recorded: readonly string[] | undefined;
+    let recorded: string | undefined;
     const finish = (hasRun: boolean): void => {
       if (!model) return;
       using _directory = model.directory;
@@ -298,9 +370,9 @@ export class Scripts implements Disposable {
         script.excluded = [];
         // One that was killed has not told: then each job loads them, in a runtime that is there
         // already.
-        script.modules = (recorded ?? []).filter((module) => module !== script.recipe.path);
+        script.modules = recorded === undefined ? [] : recordedModules(script, recorded);
       }
-      this.#build(script, model);
+      this.#build(script, model, { round: 1, usedMs: this.#loop.nowMs(), rebuilt: 0 });
     };
     const orders: Orders = {
       script: script.recipe.path,
@@ -308,6 +380,7 @@ export class Scripts implements Disposable {
       args: job.circumstances.args,
       preload: [],
       isPreloadChosen: false,
+      excluded: [],
       from: script.recipe.from,
       warmup: undefined,
       isImage: false,
@@ -316,7 +389,7 @@ export class Scripts implements Disposable {
     };
     const recording = {
       onRecorded: (json: string) => {
-        recorded = JSON.parse(json) as string[]; // from a process of the same binary
+        recorded = json;
       },
     };
     const cold: Start = {
@@ -359,26 +432,34 @@ export class Scripts implements Disposable {
     if (script.recipe.isCold) return false;
     if (script.isBuilding || this.#isClosed || script.quarantined) return false;
     if ([...env.keys()].some((name) => name.startsWith("BUN_"))) return false; // never fits
-    return script.variants.length === 0 || script.misses >= 2;
+    if (script.variants.length > 0 && script.misses < 2) return false;
+    return this.#parts.machine.shortage() === undefined;
   }
 
-  #build(script: Script, model: Model, round = 1): void {
+  #build(script: Script, model: Model, attempt: Attempt): void {
+    const own = { ...model, directory: duplicate(this.#loop.sys, model.directory.raw) };
     script.isBuilding = true;
     this.#makeRoom();
     const { log } = this.#loop;
     const { circumstances } = model;
-    const directory = duplicate(this.#loop.sys, model.directory.raw);
-    const excluded = script.excluded;
+    const { round, usedMs, rebuilt } = attempt;
+    const isLastRound = round === prepareRoundsMax;
+    const { excluded } = script;
+    const isRecorded = script.modules === undefined;
     const variant: Variant = {
       prepared: undefined,
-      usedMs: this.#loop.nowMs(),
+      usedMs,
+      rebuilt,
       excluded,
-      directory,
+      model: own,
+      isRecorded,
+      watching: undefined,
+      rebuild: undefined,
       image: new Image(this.#loop, this.#parts, {
         name: `${script.recipe.path} (${round})`,
         build: scriptImageProcess(
           script.recipe.path,
-          { env: model.env, directory: directory.raw },
+          { env: model.env, directory: own.directory.raw },
           circumstances.streams,
         ),
         orders: {
@@ -387,10 +468,11 @@ export class Scripts implements Disposable {
           args: circumstances.args,
           preload: script.modules ?? [],
           isPreloadChosen: script.recipe.preload !== undefined,
+          excluded: excluded.map(({ module }) => module),
           from: script.recipe.from,
           warmup: script.recipe.warmup,
           isImage: true,
-          isRecorded: false,
+          isRecorded,
           streams: circumstances.streams,
         },
         readyTimeoutMs: prepareTimeoutMs,
@@ -399,6 +481,10 @@ export class Scripts implements Disposable {
           script.isBuilding = false;
           if (prepared.changed !== undefined) {
             log.debug(`an image of ${script.recipe.path} is of no use: ${prepared.changed}`);
+            if (!isLastRound) {
+              this.#rebuild(script, variant, { ...attempt, round: round + 1 });
+              return false;
+            }
             script.modules = script.recipe.preload;
             this.#drop(script, variant);
             return false;
@@ -408,13 +494,11 @@ export class Scripts implements Disposable {
             this.#failed(script, prepared.flaw);
             return false;
           }
-          if (prepared.excluded.length > 0 && round < prepareRoundsMax) {
+          if (prepared.excluded.length > 0 && !isLastRound) {
             const without = new Set(prepared.excluded.map(({ module }) => module));
             script.excluded = [...script.excluded, ...prepared.excluded];
-            script.modules = (script.modules ?? []).filter((module) => !without.has(module));
-            using place = duplicate(this.#loop.sys, directory.raw);
-            this.#drop(script, variant);
-            this.#build(script, { ...model, directory: place }, round + 1);
+            script.modules = script.modules?.filter((module) => !without.has(module));
+            this.#rebuild(script, variant, { ...attempt, round: round + 1 });
             return false;
           }
           if (prepared.excluded.length > 0) {
@@ -422,10 +506,12 @@ export class Scripts implements Disposable {
             this.#failed(script, `${prepared.excluded[0]?.module} ${prepared.excluded[0]?.reason}`);
             return false;
           }
-          directory[Symbol.dispose]();
           script.misses = 0;
           variant.prepared = prepared;
-          this.#scheduleSweep();
+          variant.watching = this.#parts.watches.watch(prepared.inputNames, (file) =>
+            this.#inputChanged(script, variant, file),
+          );
+          this.#scheduleUpkeep();
           return true;
         },
         onGone: (reason) => {
@@ -435,8 +521,37 @@ export class Scripts implements Disposable {
       }),
     };
     script.variants.push(variant);
-    log.debug(`making an image of ${script.recipe.path} with ${script.modules?.length} modules`);
+    const count = script.modules?.length ?? "its own";
+    log.debug(`making an image of ${script.recipe.path} with ${count} modules`);
     variant.image.open();
+  }
+
+  /** Makes an image in place of `variant`, which is let go. */
+  #rebuild(script: Script, variant: Variant, attempt: Attempt): void {
+    using directory = duplicate(this.#loop.sys, variant.model.directory.raw);
+    this.#drop(script, variant);
+    this.#build(script, { ...variant.model, directory }, attempt);
+  }
+
+  /**
+   * A job would find that out, and run cold. If none comes for a while in which nothing else
+   * changes, there is a new image for the next one.
+   */
+  #inputChanged(script: Script, variant: Variant, file: string): void {
+    variant.rebuild?.cancel();
+    variant.rebuild = this.#loop.timers.after(rebuildDelayMs(variant.rebuilt), () => {
+      if (script.isBuilding) return this.#inputChanged(script, variant, file);
+      const { log } = this.#loop;
+      if (this.#parts.machine.shortage()) return this.#drop(script, variant);
+      log.info(`${file} has changed: making the image of ${script.recipe.path} anew`);
+      // What could not be loaded ahead may be another matter by now.
+      const excluded = script.excluded.map(({ module }) => module);
+      script.modules =
+        script.recipe.preload ?? (script.modules && [...script.modules, ...excluded]);
+      script.excluded = [];
+      const { usedMs, rebuilt } = variant;
+      this.#rebuild(script, variant, { round: 1, usedMs, rebuilt: rebuilt + 1 });
+    });
   }
 
   #failed(script: Script, reason: string): void {
@@ -457,7 +572,9 @@ export class Scripts implements Disposable {
     script.variants = script.variants.filter((other) => other !== variant);
     script.former = [...script.former, variant.image].filter(({ hasJobs }) => hasJobs);
     if (!variant.prepared) script.isBuilding = false;
-    variant.directory[Symbol.dispose]();
+    variant.rebuild?.cancel();
+    variant.watching?.[Symbol.dispose]();
+    variant.model.directory[Symbol.dispose]();
     variant.image.close();
   }
 
@@ -471,21 +588,38 @@ export class Scripts implements Disposable {
     this.#drop(oldest.script, oldest.variant);
   }
 
-  /** Lets images go that nobody has used for long. */
-  #scheduleSweep(): void {
-    this.#sweep ??= this.#loop.timers.after(imageIdleMs, () => {
-      this.#sweep = undefined;
-      const bound = this.#loop.nowMs() - imageIdleMs;
+  /** Lets images and spares go that nobody has used for long, or for which there is no room. */
+  #scheduleUpkeep(): void {
+    this.#upkeep ??= this.#loop.timers.after(upkeepMs, () => {
+      this.#upkeep = undefined;
+      this.#parts.machine.shortage();
       for (const script of this.#scripts.values()) {
-        for (const variant of script.variants) {
-          if (variant.usedMs <= bound) this.#drop(script, variant);
-        }
+        for (const variant of script.variants) this.#keep(script, variant);
       }
       if ([...this.#scripts.values()].some(({ variants }) => variants.length > 0)) {
-        this.#scheduleSweep();
+        this.#scheduleUpkeep();
       }
     });
   }
+
+  #keep(script: Script, variant: Variant): void {
+    const idleMs = this.#loop.nowMs() - variant.usedMs;
+    const isShort = this.#parts.machine.wasShort;
+    const spares = sparesKept({ spares: script.recipe.spares, idleMs, isShort });
+    if (spares === undefined) this.#drop(script, variant);
+    else variant.image.keepSpares(spares);
+  }
+}
+
+/** What a job has loaded besides its script; from a process of the same binary. */
+function recordedModules({ recipe }: Script, json: string): string[] {
+  return (JSON.parse(json) as string[]).filter((module) => module !== recipe.path);
+}
+
+/** The daemon's own variables are a caller's, but for those with which we have started it. */
+function withoutRuntimeSettings(env: StringList): StringList {
+  const kept = strings(env).filter((entry) => !latin1(entry).startsWith("BUN_"));
+  return stringList(fromLatin1(kept.map((entry) => `${latin1(entry)}\0`).join("")));
 }
 
 /** The job's standard descriptors, as far as it has them. */

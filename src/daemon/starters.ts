@@ -35,8 +35,12 @@ export interface Start extends ChildEvents {
 
 /** What becomes of a starter, for who keeps it. */
 export interface StarterEvents {
+  /** It has been given its job. */
+  readonly onAssigned?: () => void;
   /** It has started its job; `hasExecuted`: by becoming another program. */
   readonly onUsed?: (hasExecuted: boolean) => void;
+  /** It has started the job it was given, or will not do so any more. */
+  readonly onSettled?: () => void;
   /** The job it has started has ended. */
   readonly onUsedUp?: () => void;
   /** It died before it was given a job. */
@@ -173,6 +177,7 @@ export class Starter {
     this.#start = start;
     this.#state = "assigned";
     this.#assigned.add(this);
+    this.#events.onAssigned?.();
     this.#deadline = timers.after(starterTimeoutMs, () => {
       log.error(`the process ${this.pid} has not started its job: killing it`);
       this.kill();
@@ -270,7 +275,7 @@ export class Starter {
   #settle(state: "started" | "over"): void {
     this.#state = state;
     this.#deadline?.cancel();
-    this.#assigned.delete(this);
+    if (this.#assigned.delete(this)) this.#events.onSettled?.();
   }
 }
 

@@ -46,6 +46,8 @@ export interface Orders {
   readonly preload: readonly string[];
   /** Somebody has configured these; otherwise those count that the script's text leads to. */
   readonly isPreloadChosen: boolean;
+  /** Modules that are not to be loaded ahead: an image before this one has found out why. */
+  readonly excluded: readonly string[];
   /** The directory from which names of packages are looked up. */
   readonly from: string;
   /** Is run once when all is loaded. */
@@ -62,6 +64,8 @@ export interface Prepared {
   readonly guard: Guard;
   readonly moduleCount: number;
   readonly inputCount: number;
+  /** Names of inputs by directory, for directories that have any. */
+  readonly inputNames: Readonly<Record<string, readonly string[]>>;
   /** Modules that are loaded by each job instead, and why. */
   readonly excluded: readonly Exclusion[];
   /** What its modules have done that is worth knowing. */

@@ -79,18 +79,13 @@ export class Configurations {
 
   /** All of them: the project's first; what it names hides the user's of the same name. */
   all(directory: string, variable: Variables): Listing {
-    const commands = new Map<string, ListedCommand>();
-    const notices: string[] = [];
-    for (const { kind, ignored, commands: named } of this.#sources(directory, variable)) {
-      if (ignored !== undefined) {
-        notices.push(ignored);
-        continue;
-      }
-      for (const [name, command] of named) {
-        if (!commands.has(name)) commands.set(name, { ...command, kind });
-      }
-    }
-    return { commands: [...commands.values()], notices };
+    return listingOf(this.#sources(directory, variable));
+  }
+
+  /** The user's alone, whatever directory somebody is in. */
+  ofUser(variable: Variables): Listing {
+    const user = this.#source("user", () => this.#userSource(variable));
+    return listingOf(user ? [user] : []);
   }
 
   /**
@@ -180,6 +175,21 @@ export class Configurations {
       at = at.slice(0, at.lastIndexOf("/"));
     }
   }
+}
+
+function listingOf(sources: Iterable<Source>): Listing {
+  const commands = new Map<string, ListedCommand>();
+  const notices: string[] = [];
+  for (const { kind, ignored, commands: named } of sources) {
+    if (ignored !== undefined) {
+      notices.push(ignored);
+      continue;
+    }
+    for (const [name, command] of named) {
+      if (!commands.has(name)) commands.set(name, { ...command, kind });
+    }
+  }
+  return { commands: [...commands.values()], notices };
 }
 
 /** Relative paths start beside the file itself: a link to an allowed file leads to its own scripts. */

@@ -60,6 +60,21 @@ export function isInForeground(sys: Sys): boolean {
   return !standing || standing.foreground < 0 || standing.foreground === standing.group;
 }
 
+/**
+ * How many threads of the machine compute or wait for a processor, ourselves included; undefined
+ * when that cannot be told. See proc(5), loadavg.
+ */
+export function runningCount(sys: Sys): number | undefined {
+  try {
+    const [, , , counts = ""] = latin1(readFile(sys, "/proc/loadavg")).split(" ");
+    const count = Number.parseInt(counts, 10);
+    return Number.isNaN(count) ? undefined : count;
+  } catch (error) {
+    if (error instanceof SystemError) return undefined;
+    throw error;
+  }
+}
+
 /** The memory of a process in KiB. See proc(5), smaps_rollup. */
 export interface MemoryUse {
   /** Shared pages counted by their share. */

@@ -78,6 +78,10 @@ export const counterparts: Counterparts = {
       value_nsec: "it_value.tv_nsec",
     },
   },
+  inotifyEvent: {
+    type: "struct inotify_event",
+    members: { wd: "wd", mask: "mask", cookie: "cookie", len: "len" },
+  },
   timeval: {
     type: "struct timeval",
     members: { tv_sec: "tv_sec", tv_usec: "tv_usec" },

@@ -80,6 +80,7 @@ const plausible: Readonly<Partial<Record<SysName, readonly [ErrnoName, ...ErrnoN
   signalfd: ["EMFILE"],
   inotify_init1: ["EMFILE"],
   inotify_add_watch: ["ENOSPC"],
+  inotify_rm_watch: ["EINVAL"],
   setsid: ["EPERM"],
   setpgid: ["EACCES"],
   kill: ["EPERM", "ESRCH"],

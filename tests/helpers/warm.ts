@@ -23,10 +23,17 @@ interface ScriptStatus {
   /** Why the last one that ran cold did. */
   readonly reason?: string;
   /** Its images, one for each kind of circumstances. */
-  readonly variants: readonly { readonly state: string; readonly spares: number }[];
+  readonly variants: readonly {
+    readonly state: string;
+    readonly pid: number;
+    readonly spares: number;
+    /** How many modules are loaded ahead. */
+    readonly modules: number;
+  }[];
 }
 
-async function scriptsOf(box: Sandbox): Promise<readonly ScriptStatus[]> {
+/** What the status says of scripts. */
+export async function scriptsOf(box: Sandbox): Promise<readonly ScriptStatus[]> {
   const { images } = (await box.status()) as Status & { images?: readonly ScriptStatus[] };
   if (images === undefined) throw new Error("the status has no `images`: see ScriptStatus");
   return images;

@@ -2,7 +2,13 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { isLoadable, loadOrder, survey, withImporters } from "../../src/image/script/modules.ts";
+import {
+  isLoadable,
+  loadOrder,
+  staticImports,
+  survey,
+  withImporters,
+} from "../../src/image/script/modules.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "pf-modules-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -51,6 +57,22 @@ test.each([
   ["a.ts", false],
 ])("%s can be loaded ahead: %p", (file, isOne) => {
   expect(isLoadable(file)).toBe(isOne);
+});
+
+test("a tool that names its interpreter has imports like any other", () => {
+  const library = write("named/library.js", "module.exports = 1;\n");
+  const main = write("named/main.js", '#!/usr/bin/env node\nrequire("./library.js");\n');
+  expect(survey([main, library]).graph.get(main)).toEqual([library]);
+});
+
+test("static imports are those that are not in a function", () => {
+  const other = write("static/other.ts", "export const x: number = 1;\n");
+  const main = write(
+    "static/main.ts",
+    'import { x } from "./other.ts";\nimport "node:fs";\nimport "./missing.ts";\nconst y = () => import("./late.ts");\nconsole.log(x, y);\n',
+  );
+  write("static/late.ts", "");
+  expect(staticImports(main)).toEqual([other]);
 });
 
 test("a survey finds the imports, and the places where a lookup found nothing", () => {

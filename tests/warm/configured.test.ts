@@ -3,7 +3,7 @@
  * tell, and what fails.
  */
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, mkdirSync, symlinkSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, symlinkSync } from "node:fs";
 import { type Ended, ended, Sandbox, type StartOptions } from "../helpers/sandbox.ts";
 import { until } from "../helpers/wait.ts";
 
@@ -15,7 +15,12 @@ interface Told {
   readonly cold: number;
   readonly reason?: string;
   readonly quarantined?: string;
-  readonly variants: readonly { readonly state: string; readonly spares: number }[];
+  readonly variants: readonly {
+    readonly state: string;
+    readonly pid: number;
+    readonly spares: number;
+    readonly modules: number;
+  }[];
 }
 
 /** A project at work/p with one command, and a daemon. */
@@ -221,6 +226,40 @@ test("an image reads files without threads, also where a function was kept, and 
   // What was read that way is an input as any other.
   project.write("work/p/data.txt", "two");
   expect(await project.here("pfc", "-w", "hello")).toEqual(said("two"));
+});
+
+test("what the user wants preloaded has an image before the first run", async () => {
+  await using project = new Project("", "");
+  const script = project.write(
+    "work/tool/tool.ts",
+    "const { word } = require('./library.cjs');\nconsole.log(word, process.argv[2]);\n",
+  );
+  project.write("work/tool/library.cjs", "exports.word = 'hello';\n");
+  const tool = `[commands.tool]\nscript = ${JSON.stringify(script)}\nargs = ["there"]\n`;
+  const lazy = `[commands.lazy]\nscript = ${JSON.stringify(script)}\n`;
+  project.write("config/prefork/config.toml", `${tool}preload = true\n\n${lazy}`);
+  await project.serve();
+  const [told] = await until("there is an image", async () => {
+    const all = await project.why();
+    return all[0]?.variants[0]?.spares === 1 && all;
+  });
+  expect(told).toMatchObject({ name: "tool", warm: 0, cold: 0, variants: [{ modules: 0 }] });
+  expect(await project.why()).toHaveLength(1);
+
+  // Its streams are those of the daemon, whose standard error is a file.
+  const errors = openSync(project.path("errors"), "w");
+  const run = async (): Promise<Ended> =>
+    await project.start(["pfc", "-w", "tool"], { stderr: errors }).ended;
+  expect(await run()).toEqual(ended({ stdout: "hello there\n" }));
+  // It has told what it loads.
+  await until("the image is made anew", async () => {
+    const variant = (await project.why())[0]?.variants[0];
+    return variant?.modules === 1 && variant.spares === 1;
+  });
+  expect(await run()).toEqual(ended({ stdout: "hello there\n" }));
+  closeSync(errors);
+  expect((await project.why())[0]).toMatchObject({ warm: 2, cold: 0 });
+  expect(project.read("errors")).toBe("");
 });
 
 test("what is not there is told", async () => {

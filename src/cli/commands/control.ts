@@ -91,6 +91,7 @@ function formatReport(report: Report): string {
     ],
     ...scriptsOf(report).map((script): [string, string] => ["script", summaryOf(script)]),
   ];
+  if (report["shortage"] !== undefined) rows.push(["memory", `${report["shortage"]}`]);
   return rows.map(([name, value]) => `${name.padEnd(11)} ${value}\n`).join("");
 }
 

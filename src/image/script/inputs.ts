@@ -4,7 +4,7 @@
  * and one block holds every answer; and where nothing was found, it is the directory that is asked
  * first: as long as it has not changed, no name has come into it.
  */
-import { AT_FDCWD, STATX_BASIC_STATS } from "../../../ffi/linux/constants.ts";
+import { AT_FDCWD, S_IFDIR, S_IFMT, STATX_BASIC_STATS } from "../../../ffi/linux/constants.ts";
 import { allocate, cString, type Memory } from "../../../ffi/memory.ts";
 import { statx } from "../../../ffi/structs.ts";
 import type { Sys } from "../../../ffi/sys.ts";
@@ -13,8 +13,31 @@ import { path } from "./builtins.ts";
 /** The kernel's clock for files may be a tick behind ours, and does not move within one. */
 const fileClockLagMs = 10;
 
-/** What `path` is, in one text; undefined when nothing is there. */
-type State = string | undefined;
+/** Where in a `struct statx` it stands which file it is, and behind these, in which state. */
+const identityOffsets: readonly number[] = [
+  statx.offset("stx_ino"),
+  statx.offset("stx_ino") + 4,
+  statx.offset("stx_dev_major"),
+  statx.offset("stx_dev_minor"),
+];
+const stateOffsets: readonly number[] = [
+  ...identityOffsets,
+  statx.offset("stx_size"),
+  statx.offset("stx_size") + 4,
+  // The change time: it moves with every write, and nobody can set it back.
+  statx.offset("ctime_sec"),
+  statx.offset("ctime_sec") + 4,
+  statx.offset("ctime_nsec"),
+];
+
+/**
+ * What something was, in numbers that are compared one by one: a text for each would be the greater
+ * part of what a sweep costs.
+ */
+interface State {
+  readonly isDirectory: boolean;
+  readonly numbers: readonly number[];
+}
 
 interface Present {
   readonly path: string;
@@ -24,8 +47,8 @@ interface Present {
 
 interface Directory {
   readonly name: Memory;
-  /** Undefined also when it changed so lately that another change might not show. */
-  state: State;
+  /** Undefined when nothing is there, or it changed so lately that another change might not show. */
+  readonly state: State | undefined;
   readonly absent: { readonly path: string; readonly name: Memory }[];
 }
 
@@ -34,16 +57,6 @@ export class Inputs {
   readonly #present: readonly Present[];
   readonly #directories: readonly Directory[];
   readonly #status: Memory = allocate(statx.size);
-  readonly #offsets = {
-    mode: statx.offset("stx_mode"),
-    size: statx.offset("stx_size"),
-    inode: statx.offset("stx_ino"),
-    // The change time: it moves with every write, and nobody can set it back.
-    seconds: statx.offset("ctime_sec"),
-    nanoseconds: statx.offset("ctime_nsec"),
-    device: statx.offset("stx_dev_major"),
-  };
-
   /** As they are now. */
   constructor(sys: Sys, paths: Iterable<string>, nowMs: number) {
     this.#sys = sys;
@@ -52,7 +65,7 @@ export class Inputs {
     for (const file of new Set(paths)) {
       const name = cString(file);
       const directory = this.#directoryOf(directories, path.dirname(file), nowMs);
-      const state = this.#fileState(name);
+      const state = this.#ask(name) ? this.#state() : undefined;
       if (state === undefined) directory.absent.push({ path: file, name });
       else present.push({ path: file, name, state });
     }
@@ -65,17 +78,33 @@ export class Inputs {
     return this.#present.length + this.#directories.length;
   }
 
+  /**
+   * All by directory, for who watches directories: but for those in which nothing is, such as those
+   * above the project, where others come and go.
+   */
+  get names(): Record<string, string[]> {
+    const names: Record<string, string[]> = Object.create(null);
+    const add = (file: string): void => {
+      const directory = path.dirname(file);
+      names[directory] ??= [];
+      names[directory].push(path.basename(file));
+    };
+    for (const { path: file } of this.#present) add(file);
+    const inhabited = new Set(Object.keys(names));
+    for (const { path: file } of this.#directories.flatMap(({ absent }) => absent)) {
+      if (inhabited.has(path.dirname(file))) add(file);
+    }
+    return names;
+  }
+
   /** The first that is not what it was. */
   changed(): string | undefined {
     for (const { path: file, name, state } of this.#present) {
-      if (this.#fileState(name) !== state) return file;
+      if (!this.#ask(name) || !this.#isSame(state)) return file;
     }
-    for (const directory of this.#directories) {
-      const state = this.#state(directory.name);
-      if (state === directory.state && state !== undefined) continue;
-      for (const { path: file, name } of directory.absent) {
-        if (this.#fileState(name) !== undefined) return file;
-      }
+    for (const { name, state, absent } of this.#directories) {
+      if (state && this.#ask(name) && this.#isSame(state, stateOffsets)) continue;
+      for (const { path: file, name: missing } of absent) if (this.#ask(missing)) return file;
     }
     return undefined;
   }
@@ -85,8 +114,8 @@ export class Inputs {
    */
   changedSince(timeMs: number): string | undefined {
     for (const { path: file, name, state } of this.#present) {
-      if (this.#fileState(name) !== state) return `${file} has changed`;
-      const isNew = !state?.startsWith("directory") && this.#changeMs() > timeMs - fileClockLagMs;
+      if (!this.#ask(name) || !this.#isSame(state)) return `${file} has changed`;
+      const isNew = !state.isDirectory && this.#changeMs() > timeMs - fileClockLagMs;
       if (isNew) return `${file} has just been changed`;
     }
     return undefined;
@@ -97,35 +126,45 @@ export class Inputs {
     const before = known.get(directory);
     if (before) return before;
     const name = cString(directory);
-    const state = this.#state(name);
-    const isNew = state !== undefined && this.#changeMs() > nowMs - fileClockLagMs;
-    const entry: Directory = { name, state: isNew ? undefined : state, absent: [] };
+    const isOld = this.#ask(name) && this.#changeMs() <= nowMs - fileClockLagMs;
+    const entry: Directory = { name, state: isOld ? this.#state() : undefined, absent: [] };
     known.set(directory, entry);
     return entry;
   }
 
+  /** Looks at `name`, for the methods below. @returns whether something is there. */
+  #ask(name: Memory): boolean {
+    return this.#sys.statx(AT_FDCWD, name, 0, STATX_BASIC_STATS, this.#status) >= 0;
+  }
+
+  #state(): State {
+    const { view } = this.#status;
+    return {
+      isDirectory: this.#isDirectory(),
+      numbers: stateOffsets.map((offset) => view.getInt32(offset, true)),
+    };
+  }
+
   /** A directory's own times change with every name in it: that it is one says enough. */
-  #fileState(name: Memory): State {
-    const state = this.#state(name);
-    if (state === undefined) return undefined;
+  #isSame({ isDirectory, numbers }: State, offsets = offsetsOf(isDirectory)): boolean {
     const { view } = this.#status;
-    const isDirectory = (view.getUint16(this.#offsets.mode, true) & 0o170000) === 0o040000;
-    return isDirectory ? `directory ${view.getBigUint64(this.#offsets.inode, true)}` : state;
+    for (let index = 0; index < offsets.length; index++) {
+      const offset = offsets[index] as number; // it is in range
+      if (view.getInt32(offset, true) !== numbers[index]) return false;
+    }
+    return isDirectory === this.#isDirectory();
   }
 
-  #state(name: Memory): State {
-    if (this.#sys.statx(AT_FDCWD, name, 0, STATX_BASIC_STATS, this.#status) < 0) return undefined;
-    const { view } = this.#status;
-    const { inode, size, seconds, nanoseconds, device } = this.#offsets;
-    const change = `${view.getBigInt64(seconds, true)}.${view.getUint32(nanoseconds, true)}`;
-    const file = `${view.getBigUint64(device, true)} ${view.getBigUint64(inode, true)}`;
-    return `${file} ${view.getBigUint64(size, true)} ${change}`;
+  #isDirectory(): boolean {
+    return (statx.get(this.#status, "stx_mode") & S_IFMT) === S_IFDIR;
   }
 
-  /** The change time of what was asked for last. */
   #changeMs(): number {
-    const { view } = this.#status;
-    const seconds = Number(view.getBigInt64(this.#offsets.seconds, true));
-    return seconds * 1000 + view.getUint32(this.#offsets.nanoseconds, true) / 1e6;
+    const seconds = statx.get(this.#status, "ctime_sec");
+    return seconds * 1000 + statx.get(this.#status, "ctime_nsec") / 1e6;
   }
+}
+
+function offsetsOf(isDirectory: boolean): readonly number[] {
+  return isDirectory ? identityOffsets : stateOffsets;
 }

@@ -7,6 +7,7 @@ import { dropStrings, latin1, strings, utf8 } from "../../base/strings.ts";
 import { environmentMap } from "../../domain/environment.ts";
 import type { Orders } from "../../domain/warmth.ts";
 import { errorRefused } from "../../execution/program.ts";
+import { SystemError } from "../../os/errors.ts";
 import { duplicate, type Fd, isOpen, type RawFd } from "../../os/fd.ts";
 import { openNull, replaceFd } from "../../os/files.ts";
 import { exitNow } from "../../os/process.ts";
@@ -61,7 +62,7 @@ export function becomeJob(
   }
   say({ type: "started" });
   if (!orders.isRecorded) daemon[Symbol.dispose]();
-  else atExit(() => say({ type: "recorded", json: JSON.stringify(loadedFiles()) }));
+  else atExit(() => tellModules(say));
   return orders.script;
 }
 
@@ -84,6 +85,14 @@ function enter(sys: Sys, request: RunRequest, { fds }: Received, orders: Orders)
   renewTitle(sys, latin1(request.argv.bytes.subarray(0, request.argv.bytes.indexOf(0))));
   if (orders.isImage) renewTerminalSizes(orders.streams);
   hideOwnModules();
+}
+
+function tellModules(say: (message: Message) => void): void {
+  try {
+    say({ type: "recorded", json: JSON.stringify(loadedFiles()) });
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error; // ignoring it: the daemon has ended
+  }
 }
 
 /** Calls `act` when the process ends, by a listener that a script does not see. */

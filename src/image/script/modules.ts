@@ -121,12 +121,23 @@ function textOf(file: string): string {
   }
 }
 
+/** What `file` imports for certain, whenever it is run. */
+export function staticImports(file: string): string[] {
+  return scanImports(file, textOf(file))
+    .filter(({ kind }) => kind === "import-statement")
+    .flatMap(({ path: specifier }) => resolve(specifier, file) ?? []);
+}
+
 function importsOf(file: string, text: string): string[] {
+  return scanImports(file, text).map(({ path: specifier }) => specifier);
+}
+
+function scanImports(file: string, text: string): Bun.Import[] {
   const loader = loaders[path.extname(file)];
   if (!loader || text === "") return [];
   try {
-    const found = new Bun.Transpiler({ loader }).scanImports(text);
-    return found.map(({ path: specifier }) => specifier);
+    // The line that names an interpreter is no JavaScript to it.
+    return new Bun.Transpiler({ loader }).scanImports(text.replace(/^#!.*/, ""));
   } catch {
     return []; // ignoring it: a module that does not parse is loaded by each job, and told there
   }

@@ -29,7 +29,14 @@ import type { Message } from "../../protocol/messages.ts";
 import { type MessageReceiver, sendMessage } from "../../transport/channel.ts";
 import { serveForks } from "../zygote.ts";
 import { Inputs } from "./inputs.ts";
-import { isLoadable, loadedFiles, loadOrder, survey, withImporters } from "./modules.ts";
+import {
+  isLoadable,
+  loadedFiles,
+  loadOrder,
+  staticImports,
+  survey,
+  withImporters,
+} from "./modules.ts";
 import { isImporter, noteWholeEnvironment, Observations, observe } from "./observe.ts";
 import { renewProcessNumbers, renewRandomness, replaceEventLoop } from "./renew.ts";
 import { tryFork } from "./trial.ts";
@@ -72,7 +79,7 @@ export async function prepareImage(
   };
   process.argv.splice(0, process.argv.length, process.execPath, orders.script, ...orders.args);
   process.execArgv.length = 0;
-  const preload = orders.preload.map((name) => resolveFrom(name, orders.from));
+  const preload = modulesAhead(orders);
   const { graph: known } = survey([orders.script, ...preload]);
   // What no text leads to was found by a name that was worked out, such as that of the directory's
   // configuration: in another job it may be another.
@@ -98,6 +105,7 @@ export async function prepareImage(
     guard: seen.extend(runtimeGuard(circumstances)),
     moduleCount: files.length,
     inputCount: inputs.count,
+    inputNames: inputs.names,
     excluded,
     notes: seen.notes,
     changed: inputs.changedSince(startedMs),
@@ -118,6 +126,16 @@ export async function prepareImage(
   }
   log[Symbol.dispose]();
   return { inputs, spare };
+}
+
+/**
+ * What is to be loaded ahead. A script that was edited since it was run may import something new.
+ */
+function modulesAhead({ script, preload, isPreloadChosen, from, excluded }: Orders): string[] {
+  const modules = preload.map((name) => resolveFrom(name, from));
+  if (isPreloadChosen) return modules;
+  const imported = staticImports(script).filter((module) => !excluded.includes(module));
+  return [...new Set([...modules, ...imported])];
 }
 
 /**
