@@ -22,6 +22,7 @@ const headers = [
   "sys/inotify.h",
   "sys/ioctl.h",
   "sys/mman.h",
+  "asm/mman.h", // what libc does not know yet
   "sys/prctl.h",
   "sys/resource.h",
   "sys/signalfd.h",
