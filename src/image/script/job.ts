@@ -3,7 +3,7 @@ import { O_CLOEXEC } from "../../../ffi/linux/constants.ts";
 import type { Sys } from "../../../ffi/sys.ts";
 import { ownDescriptorsMin } from "../../base/limits.ts";
 import { Scope } from "../../base/scope.ts";
-import { dropStrings, latin1, strings, utf8 } from "../../base/strings.ts";
+import { dropStrings, strings, utf8 } from "../../base/strings.ts";
 import { environmentMap } from "../../domain/environment.ts";
 import type { Orders } from "../../domain/warmth.ts";
 import { errorRefused } from "../../execution/program.ts";
@@ -76,12 +76,12 @@ function enter(sys: Sys, request: RunRequest, { fds }: Received, orders: Orders)
   placeDescriptors(sys, request, moved);
   if (request.controllingTerminal) takeControllingTerminal(sys, 0 as RawFd);
   sys.umask(request.attributes.umask);
+  renewTitle(sys, request.argv, request.env);
   enterAttributes(sys, request);
   const args = strings(dropStrings(request.argv, 1)).map(utf8);
   renewArguments(orders.script, [...orders.prefix, ...args]);
   renewEnvironment(environmentMap(request.env));
   renewClocks();
-  renewTitle(sys, latin1(request.argv.bytes.subarray(0, request.argv.bytes.indexOf(0))));
   if (orders.isImage) renewTerminalSizes(orders.streams);
   hideOwnModules();
 }

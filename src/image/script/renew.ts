@@ -10,7 +10,7 @@ import { EPOLL_CLOEXEC, EPOLL_CTL_ADD, O_CLOEXEC } from "../../../ffi/linux/cons
 import { allocate } from "../../../ffi/memory.ts";
 import { epollEvent } from "../../../ffi/structs.ts";
 import type { Sys } from "../../../ffi/sys.ts";
-import { latin1 } from "../../base/strings.ts";
+import { firstString, latin1, type StringList } from "../../base/strings.ts";
 import type { StreamKind } from "../../domain/warmth.ts";
 import { check } from "../../os/errors.ts";
 import { own, type RawFd } from "../../os/fd.ts";
@@ -21,7 +21,7 @@ import {
   replaceFd,
   statusOfFd,
 } from "../../os/files.ts";
-import { setProcessName } from "../../os/process.ts";
+import { setProcessName, setShownWords } from "../../os/process.ts";
 import { renewArgumentsCopies } from "./observe.ts";
 
 /** eventfd(2): not shared with what we exec, and never waited for. */
@@ -208,7 +208,9 @@ export function renewTerminalSizes(kinds: readonly StreamKind[]): void {
   }
 }
 
-/** The name and the arguments that `ps` shows. */
-export function renewTitle(sys: Sys, name: string): void {
-  setProcessName(sys, name);
+/** What `ps` shows: the command's name as after exec(2), its words, and its environment. */
+export function renewTitle(sys: Sys, argv: StringList, env: StringList): void {
+  const command = latin1(firstString(argv));
+  setProcessName(sys, command.slice(command.lastIndexOf("/") + 1));
+  setShownWords(sys, argv, env);
 }
