@@ -4,7 +4,7 @@
  * nowhere else.
  */
 import { cpSync, mkdirSync, symlinkSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { Running, Sandbox, StartOptions, Status } from "./sandbox.ts";
 import { binary } from "./sandbox.ts";
 import { until } from "./wait.ts";
@@ -23,7 +23,12 @@ interface ScriptStatus {
   /** Why the last one that ran cold did. */
   readonly reason?: string;
   /** Its images, one for each kind of circumstances. */
-  readonly variants: readonly { readonly state: string; readonly spares: number }[];
+  readonly variants: readonly {
+    readonly state: string;
+    readonly spares: number;
+    /** The modules that each job loads by itself. */
+    readonly excluded: readonly { readonly module: string }[];
+  }[];
 }
 
 async function scriptsOf(box: Sandbox): Promise<readonly ScriptStatus[]> {
@@ -42,6 +47,21 @@ export async function warmRuns(box: Sandbox): Promise<number> {
 export async function whyCold(box: Sandbox): Promise<string> {
   const scripts = await scriptsOf(box);
   return scripts.map(({ script, reason }) => `${script}: ${reason}\n`).join("");
+}
+
+/** The last part of the name of each module that was not loaded ahead, in any image. */
+export async function modulesNotAhead(box: Sandbox): Promise<string[]> {
+  const scripts = await scriptsOf(box);
+  const excluded = scripts.flatMap(({ variants }) => variants.flatMap((image) => image.excluded));
+  return excluded.map(({ module }) => basename(module));
+}
+
+/** Waits until an image has a spare, whatever runs. */
+export async function untilSpare(box: Sandbox): Promise<void> {
+  await until("a spare waits", async () => {
+    const scripts = await scriptsOf(box);
+    return scripts.some(({ variants }) => variants.some(({ spares }) => spares > 0));
+  });
 }
 
 /** Waits until no image is being made, no job runs, and each image has a spare. */
