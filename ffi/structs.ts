@@ -294,6 +294,39 @@ export const statx: Struct<
   rest: 112,
 }));
 
+/** Where the kernel believes the parts of a process's memory to be; see PR_SET_MM_MAP in prctl(2). */
+export const prctlMmMap: Struct<
+  | "start_code"
+  | "end_code"
+  | "start_data"
+  | "end_data"
+  | "start_brk"
+  | "brk"
+  | "start_stack"
+  | "arg_start"
+  | "arg_end"
+  | "env_start"
+  | "env_end"
+  | "auxv"
+  | "auxv_size"
+  | "exe_fd"
+> = /* @__PURE__ */ struct(() => ({
+  start_code: "u64",
+  end_code: "u64",
+  start_data: "u64",
+  end_data: "u64",
+  start_brk: "u64",
+  brk: "u64",
+  start_stack: "u64",
+  arg_start: "u64",
+  arg_end: "u64",
+  env_start: "u64",
+  env_end: "u64",
+  auxv: "ptr",
+  auxv_size: "u32",
+  exe_fd: "u32",
+}));
+
 /** What getdents64(2) writes; each is as long as its name makes it. */
 export const linuxDirent64: Struct<"d_ino" | "d_off" | "d_reclen" | "d_type" | "d_name"> =
   /* @__PURE__ */ struct(() => ({

@@ -88,11 +88,13 @@ const table = {
   waitid: ["int", int, int, mem, int],
   prctl: ["int", int, long, long, long, long],
   prctl_name: ["int", int, mem],
+  prctl_map: ["int", int, long, mem, long, long],
   getrlimit: ["plain", int, mem],
   prlimit: ["int", int, int, mem, mem],
   getpriority: ["long", long, long, long],
   setpriority: ["int", int, int, int],
   madvise: ["int", long, long, int],
+  sbrk: ["long", long],
   sigprocmask: ["int", int, mem, mem],
   rt_sigaction: ["long", long, long, mem, mem, long],
   posix_spawn: ["code", mem, mem, mem, mem, mem, mem],
@@ -123,6 +125,7 @@ export const symbols: ReadonlyMap<string, string> = new Map<SysName, string>([
   ["rt_sigaction", "syscall"],
   // One function, and an argument that is a number or a pointer.
   ["prctl_name", "prctl"],
+  ["prctl_map", "prctl"],
   ["ioctl_number", "ioctl"],
 ]);
 

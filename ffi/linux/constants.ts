@@ -144,6 +144,8 @@ export const POSIX_SPAWN_SETSIGMASK = 0x08;
 
 export const PR_SET_DUMPABLE = 4;
 export const PR_SET_NAME = 15;
+export const PR_SET_MM = 35;
+export const PR_SET_MM_MAP = 14;
 export const PR_SET_CHILD_SUBREAPER = 36;
 export const PRIO_PROCESS = 0;
 export const RLIMIT_CPU = 0;

@@ -126,6 +126,12 @@ const runtimeVariables: readonly string[] = [
   "TMP",
   "TEMP",
   "CI",
+  // What Bun.s3 connects with, its own names first.
+  ...["S3", "AWS"].flatMap((prefix) =>
+    ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "REGION", "ENDPOINT", "BUCKET"].map(
+      (name) => `${prefix}_${name}`,
+    ),
+  ),
 ];
 
 /** The guard of an image in which no module has been loaded yet. */

@@ -10,7 +10,7 @@ import { signalMaskSize } from "../base/limits.ts";
 import { fromLatin1, stringList } from "../base/strings.ts";
 import type { Fd } from "../os/fd.ts";
 import { openNull, openPlace } from "../os/files.ts";
-import { niceValue } from "../os/process.ts";
+import { niceValue, ownArguments, ownEnvironment, setShownWords } from "../os/process.ts";
 import { resourceLimits } from "../os/resource-limits.ts";
 import { restoreIgnoredByBun } from "../os/signals.ts";
 import { socketPair } from "../os/socket.ts";
@@ -63,5 +63,6 @@ function rehearse(sys: Sys, receiver: MessageReceiver, daemon: Fd): Fd {
   enterAttributes(sys, received.message);
   const builtin = builtinOf(received.message);
   if (builtin) runCommand(sys, builtin.name, builtin.args);
+  setShownWords(sys, ownArguments(sys), ownEnvironment(sys)); // it is shown as what it is until its job comes
   return link;
 }

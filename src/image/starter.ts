@@ -18,7 +18,7 @@ import {
 import { check, SystemError } from "../os/errors.ts";
 import { duplicate, Fd, type RawFd } from "../os/fd.ts";
 import { closeOthers, replaceFd } from "../os/files.ts";
-import { exitNow, niceValue, setNiceValue, setProcessName } from "../os/process.ts";
+import { exitNow, niceValue, setNiceValue, setProcessName, setShownWords } from "../os/process.ts";
 import { applyLimits } from "../os/resource-limits.ts";
 import { ignoreSignals, restoreIgnoredByBun, setSignalMask } from "../os/signals.ts";
 import { clearOfTargets, stringPointers } from "../os/spawn.ts";
@@ -59,6 +59,7 @@ export function runStarter(sys: Sys, receiver: MessageReceiver, daemon: Fd): nev
       exitNow(sys, 1);
     }
     setProcessName(sys, builtin.name);
+    setShownWords(sys, message.argv, message.env);
     enterAttributes(sys, message);
     say({ type: "started" });
   } catch (error) {

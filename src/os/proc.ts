@@ -39,16 +39,23 @@ export interface Standing {
 
 /** That of any process; undefined when there is none of this number. See proc(5), stat. */
 export function standingOf(sys: Sys, pid: number): Standing | undefined {
-  let text: string;
   try {
-    text = latin1(readFile(sys, `/proc/${pid}/stat`));
+    const field = statFields(sys, String(pid));
+    return { group: field(5), session: field(6), foreground: field(8) };
   } catch (error) {
     if (error instanceof SystemError) return undefined;
     throw error;
   }
-  // Behind the name, which may hold anything: state, parent, group, session, terminal, foreground.
-  const [, , group, session, , foreground] = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return { group: Number(group), session: Number(session), foreground: Number(foreground) };
+}
+
+/**
+ * Reads /proc/PID/stat. @returns its numbers by their places in proc(5), from 4 on: the second field is the name, which
+ * may hold anything. @throws SystemError
+ */
+export function statFields(sys: Sys, pid = "self"): (place: number) => number {
+  const text = latin1(readFile(sys, `/proc/${pid}/stat`));
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  return (place) => Number(fields[place - 3]);
 }
 
 /**

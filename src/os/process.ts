@@ -3,15 +3,19 @@ import * as errno from "../../ffi/errno.ts";
 import {
   PR_SET_CHILD_SUBREAPER,
   PR_SET_DUMPABLE,
+  PR_SET_MM,
+  PR_SET_MM_MAP,
   PR_SET_NAME,
   PRIO_PROCESS,
   SYS_getpriority,
 } from "../../ffi/linux/constants.ts";
-import { allocate, cString } from "../../ffi/memory.ts";
+import { allocate, cString, type Memory } from "../../ffi/memory.ts";
+import { prctlMmMap } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { type StringList, stringList, utf8 } from "../base/strings.ts";
 import { check, SystemError } from "./errors.ts";
 import { readFile } from "./files.ts";
+import { statFields } from "./proc.ts";
 import { stringPointers } from "./spawn.ts";
 
 /** The program of this very process, also when its file has been replaced or removed. */
@@ -49,6 +53,36 @@ export function becomeSubreaper(sys: Sys): void {
 export function setProcessName(sys: Sys, name: string): void {
   check(sys.prctl_name(PR_SET_NAME, cString(name)), "prctl");
 }
+
+/**
+ * Makes `argv` and `env` what `ps` and /proc/PID show of this process; those it was started with remain what it runs
+ * with. See PR_SET_MM_MAP in prctl(2): it takes no privilege, but a kernel with CONFIG_CHECKPOINT_RESTORE, which those of
+ * distributions have. A refusal is ignored: what a process does never depends on what is shown of it.
+ */
+export function setShownWords(sys: Sys, argv: StringList, env: StringList): void {
+  const words = allocate(argv.bytes.length + env.bytes.length);
+  words.set(argv.bytes);
+  words.set(env.bytes, argv.bytes.length);
+  const environment = words.from(argv.bytes.length);
+  const map = allocate(prctlMmMap.size);
+  // The whole map is set: what is to stay has to be said, too.
+  const field = statFields(sys);
+  prctlMmMap.set(map, "start_code", field(26));
+  prctlMmMap.set(map, "end_code", field(27));
+  prctlMmMap.set(map, "start_stack", field(28));
+  prctlMmMap.set(map, "start_data", field(45));
+  prctlMmMap.set(map, "end_data", field(46));
+  prctlMmMap.set(map, "start_brk", field(47));
+  prctlMmMap.set(map, "brk", check(sys.sbrk(0), "sbrk"));
+  prctlMmMap.point(map, "arg_start", words);
+  prctlMmMap.point(map, "arg_end", environment);
+  prctlMmMap.point(map, "env_start", environment);
+  prctlMmMap.point(map, "env_end", words.from(words.length));
+  prctlMmMap.set(map, "exe_fd", 0xffff_ffff); // -1: the executable stays
+  if (sys.prctl_map(PR_SET_MM, PR_SET_MM_MAP, map, map.length, 0) >= 0) shownWords.push(words);
+}
+/** The kernel reads them in our memory whenever somebody looks. */
+const shownWords: Memory[] = [];
 
 /** The nice value, -20 to 19. See getpriority(2): the kernel answers 20 - nice. */
 export function niceValue(sys: Sys): number {

@@ -1,6 +1,8 @@
 /** What becomes of jobs and daemon when an image or one of its spares dies, hangs or is slow. */
 import { expect, setDefaultTimeout, test } from "bun:test";
+import { readFileSync } from "node:fs";
 import {
+  childNamed,
   childrenOf,
   descriptorCount,
   isGone,
@@ -33,6 +35,23 @@ test("an image and a spare are one-thread processes of the daemon", async () => 
   expect(processStat(status.image.pid)?.name).toBe("pfd-image");
   expect(processStat(status.image.pid)?.parent).toBe(daemon.pid);
   expect(processStat(spare)?.parent).toBe(daemon.pid);
+});
+
+test("a job of an image is shown as its command", async () => {
+  await using box = new Sandbox();
+  const daemon = await box.serveWarm();
+  // The pipe is full, so that the job cannot end before somebody reads.
+  const script = `mkfifo full; exec 3<>full; head -c 65536 /dev/zero >&3
+    pfc -w add 1 2 >&3 & read; head -c 65536 full > /dev/null; wait $!`;
+  const shell = box.start(["bash", "-c", script], { stdin: "pipe", env: { SHOWN: "of the job" } });
+  const { pid } = await childNamed(daemon.pid, "add");
+  const shown = (what: string): string[] =>
+    readFileSync(`/proc/${pid}/${what}`, "latin1").split("\0");
+  await until("its words are its own", () => shown("cmdline")[0] === "add");
+  expect(shown("cmdline")).toEqual(["add", "1", "2", ""]);
+  expect(shown("environ")).toContain("SHOWN=of the job");
+  await shell.closeInput();
+  expect(await shell.ended).toEqual(ended());
 });
 
 test("killed: the daemon says so, starts another, and jobs are right all along", async () => {

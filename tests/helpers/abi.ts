@@ -123,6 +123,25 @@ export const counterparts: Counterparts = {
       ws_ypixel: "ws_ypixel",
     },
   },
+  prctlMmMap: {
+    type: "struct prctl_mm_map",
+    members: {
+      start_code: "start_code",
+      end_code: "end_code",
+      start_data: "start_data",
+      end_data: "end_data",
+      start_brk: "start_brk",
+      brk: "brk",
+      start_stack: "start_stack",
+      arg_start: "arg_start",
+      arg_end: "arg_end",
+      env_start: "env_start",
+      env_end: "env_end",
+      auxv: "auxv",
+      auxv_size: "auxv_size",
+      exe_fd: "exe_fd",
+    },
+  },
   linuxDirent64: {
     type: "struct dirent64",
     members: {

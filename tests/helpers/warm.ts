@@ -4,7 +4,7 @@
  * nowhere else.
  */
 import { cpSync, mkdirSync, symlinkSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { Running, Sandbox, StartOptions, Status } from "./sandbox.ts";
 import { binary } from "./sandbox.ts";
 import { until } from "./wait.ts";
@@ -29,6 +29,8 @@ interface ScriptStatus {
     readonly spares: number;
     /** How many modules are loaded ahead. */
     readonly modules: number;
+    /** The modules that each job loads by itself. */
+    readonly excluded: readonly { readonly module: string }[];
   }[];
 }
 
@@ -49,6 +51,21 @@ export async function warmRuns(box: Sandbox): Promise<number> {
 export async function whyCold(box: Sandbox): Promise<string> {
   const scripts = await scriptsOf(box);
   return scripts.map(({ script, reason }) => `${script}: ${reason}\n`).join("");
+}
+
+/** The last part of the name of each module that was not loaded ahead, in any image. */
+export async function modulesNotAhead(box: Sandbox): Promise<string[]> {
+  const scripts = await scriptsOf(box);
+  const excluded = scripts.flatMap(({ variants }) => variants.flatMap((image) => image.excluded));
+  return excluded.map(({ module }) => basename(module));
+}
+
+/** Waits until an image has a spare, whatever runs. */
+export async function untilSpare(box: Sandbox): Promise<void> {
+  await until("a spare waits", async () => {
+    const scripts = await scriptsOf(box);
+    return scripts.some(({ variants }) => variants.some(({ spares }) => spares > 0));
+  });
 }
 
 /** Waits until no image is being made, no job runs, and each image has a spare. */

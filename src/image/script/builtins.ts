@@ -9,3 +9,4 @@ export const fs: typeof import("node:fs") = process.getBuiltinModule("node:fs");
 export const nodeCrypto: typeof import("node:crypto") = process.getBuiltinModule("node:crypto");
 export const os: typeof import("node:os") = process.getBuiltinModule("node:os");
 export const path: typeof import("node:path") = process.getBuiltinModule("node:path");
+export const vm: typeof import("node:vm") = process.getBuiltinModule("node:vm");

@@ -3,7 +3,7 @@ import { O_CLOEXEC } from "../../../ffi/linux/constants.ts";
 import type { Sys } from "../../../ffi/sys.ts";
 import { ownDescriptorsMin } from "../../base/limits.ts";
 import { Scope } from "../../base/scope.ts";
-import { dropStrings, latin1, strings, utf8 } from "../../base/strings.ts";
+import { dropStrings, strings, utf8 } from "../../base/strings.ts";
 import { environmentMap } from "../../domain/environment.ts";
 import type { Orders } from "../../domain/warmth.ts";
 import { errorRefused } from "../../execution/program.ts";
@@ -23,15 +23,20 @@ import {
   renewClocks,
   renewDirectory,
   renewEnvironment,
+  renewTerminalSettings,
   renewTerminalSizes,
   renewTitle,
+  renewUmask,
   replaceStream,
 } from "./renew.ts";
 
-/** What the process was made for. `inputs` are what a warm one was made of. */
+/** What the process was made for. */
 export interface Made {
   readonly orders: Orders;
-  readonly inputs: Inputs | undefined;
+  /** What a warm one was made of. */
+  readonly inputs?: Inputs;
+  /** Where a warm one keeps settings of terminals: see `findTerminalSettings`. */
+  readonly terminals?: ReadonlyMap<number, number>;
 }
 
 /** The job cannot run in this process, but in another; nothing has been done yet. */
@@ -42,7 +47,7 @@ export function becomeJob(
   sys: Sys,
   receiver: MessageReceiver,
   daemon: Fd,
-  { orders, inputs }: Made,
+  { orders, inputs, terminals = new Map() }: Made,
 ): string {
   const received = receiver.receive(daemon.raw);
   if (typeof received === "string") exitNow(sys, 0); // the daemon needs us no more
@@ -54,7 +59,7 @@ export function becomeJob(
   try {
     const changed = inputs?.changed();
     if (changed !== undefined) throw new UnfitError(`${changed} has changed`);
-    enter(sys, request, received, orders);
+    enter(sys, request, received, { orders, terminals });
   } catch (error) {
     if (error instanceof UnfitError) say({ type: "unfit", reason: error.message });
     else say({ type: "refused", ...errorRefused(request, error) });
@@ -66,7 +71,12 @@ export function becomeJob(
   return orders.script;
 }
 
-function enter(sys: Sys, request: RunRequest, { fds }: Received, orders: Orders): void {
+function enter(
+  sys: Sys,
+  request: RunRequest,
+  { fds }: Received,
+  { orders, terminals }: Required<Pick<Made, "orders" | "terminals">>,
+): void {
   using owned = new Scope();
   // Out of the way of all the numbers at which they are to be.
   const moved = fds.map((fd) => owned.use(duplicate(sys, fd.raw, ownDescriptorsMin)).raw);
@@ -76,13 +86,14 @@ function enter(sys: Sys, request: RunRequest, { fds }: Received, orders: Orders)
   leaveGroup(sys, request);
   placeDescriptors(sys, request, moved, orders);
   if (request.controllingTerminal) takeControllingTerminal(sys, 0 as RawFd);
-  sys.umask(request.attributes.umask);
+  renewUmask(sys, request.attributes.umask);
+  renewTitle(sys, request.argv, request.env);
   enterAttributes(sys, request);
   const args = strings(dropStrings(request.argv, 1)).map(utf8);
   renewArguments(orders.script, [...orders.prefix, ...args]);
   renewEnvironment(environmentMap(request.env));
   renewClocks();
-  renewTitle(sys, latin1(request.argv.bytes.subarray(0, request.argv.bytes.indexOf(0))));
+  renewTerminalSettings(sys, terminals);
   if (orders.isImage) renewTerminalSizes(orders.streams);
   hideOwnModules();
 }

@@ -9,7 +9,7 @@
  */
 import type { Exclusion, Guard, Observed } from "../../domain/warmth.ts";
 import { namesText } from "../../domain/warmth.ts";
-import { childProcess, fs, nodeCrypto, os, path } from "./builtins.ts";
+import { childProcess, fs, nodeCrypto, os, path, vm } from "./builtins.ts";
 import { accessFilesAtOnce } from "./files-at-once.ts";
 import { Wrapping } from "./wrap.ts";
 
@@ -78,9 +78,18 @@ export function observe(seen: Observations, args: readonly string[]): () => void
   wrapping.wrap(globalThis, "fetch", () => effect("calls fetch()"));
   wrapping.wrap(globalThis, "Worker", () => effect("starts a Worker"));
   wrapping.wrap(process, "dlopen", () => effect("loads a native addon"));
-  wrapping.wrap(process, "on", ([name]) => {
-    if (String(name).startsWith("SIG")) effect(`listens for ${name}`);
-  });
+  for (const name of ["on", "once", "addListener", "prependListener", "prependOnceListener"]) {
+    wrapping.wrap(process, name, ([event]) => {
+      // A terminal's stream listens for SIGWINCH, which nobody sends to an image.
+      if (/^SIG(?!WINCH)/.test(String(event))) effect(`listens for ${String(event)}`);
+    });
+  }
+  for (const name of ["pid", "ppid"]) {
+    wrapping.watch(process, name, () => effect(`reads process.${name}`));
+  }
+  for (const name of ["createContext", "runInNewContext"]) {
+    wrapping.wrap(vm, name, () => effect("makes a context, which has random numbers of its own"));
+  }
   for (const name of ["writeFileSync", "appendFileSync", "mkdirSync", "mkdtempSync", "rmSync"]) {
     wrapping.wrap(fs, name, () => effect(`calls fs.${name}()`));
   }

@@ -38,11 +38,17 @@ import {
   withImporters,
 } from "./modules.ts";
 import { isImporter, noteWholeEnvironment, Observations, observe } from "./observe.ts";
-import { renewProcessNumbers, renewRandomness, replaceEventLoop } from "./renew.ts";
+import {
+  findTerminalSettings,
+  renewProcessNumbers,
+  renewRandomness,
+  replaceEventLoop,
+} from "./renew.ts";
 import { tryFork } from "./trial.ts";
 
 export interface Spare {
   readonly inputs: Inputs;
+  readonly terminals: ReadonlyMap<number, number>;
   /** Where the spare's one job comes from. */
   readonly spare: Fd;
 }
@@ -69,6 +75,7 @@ export async function prepareImage(
   const streams = probes.map(
     (probe, slot): Stream => ({ probe: probe.raw, kind: orders.streams[slot] ?? "file" }),
   );
+  const terminals = findTerminalSettings(sys, orders.streams);
   const startedMs = Date.now();
   const seen = new Observations();
   const circumstances: Circumstances = {
@@ -101,6 +108,9 @@ export async function prepareImage(
   );
   const inputs = new Inputs(sys, [...files, orders.script, ...absent, ...seen.files], Date.now());
   Bun.gc(true);
+  const terminalsFlaw = terminals
+    ? undefined
+    : "the runtime's settings of its terminals are not found";
   const report: Prepared = {
     guard: seen.extend(runtimeGuard(circumstances)),
     moduleCount: files.length,
@@ -109,7 +119,10 @@ export async function prepareImage(
     excluded,
     notes: seen.notes,
     changed: inputs.changedSince(startedMs),
-    flaw: excluded.length > 0 ? undefined : (flaw ?? before.flaw() ?? (await tryFork(sys, log))),
+    flaw:
+      excluded.length > 0
+        ? undefined
+        : (flaw ?? before.flaw() ?? terminalsFlaw ?? (await tryFork(sys, log))),
   };
   tell({ type: "prepared", json: JSON.stringify(report) });
   const spare = serveForks(sys, receiver, daemon);
@@ -125,7 +138,7 @@ export async function prepareImage(
     exitNow(sys, 1);
   }
   log[Symbol.dispose]();
-  return { inputs, spare };
+  return { inputs, terminals: terminals ?? new Map(), spare };
 }
 
 /**

@@ -5,11 +5,17 @@
  */
 
 import { setRandomSeed } from "bun:jsc";
-import { EPOLL_CLOEXEC, EPOLL_CTL_ADD, O_CLOEXEC } from "../../../ffi/linux/constants.ts";
+import * as errno from "../../../ffi/errno.ts";
+import {
+  EPOLL_CLOEXEC,
+  EPOLL_CTL_ADD,
+  EPOLL_CTL_DEL,
+  O_CLOEXEC,
+} from "../../../ffi/linux/constants.ts";
 import { allocate } from "../../../ffi/memory.ts";
 import { epollEvent } from "../../../ffi/structs.ts";
 import type { Sys } from "../../../ffi/sys.ts";
-import { latin1 } from "../../base/strings.ts";
+import { firstString, latin1, type StringList } from "../../base/strings.ts";
 import type { StreamKind } from "../../domain/warmth.ts";
 import { check } from "../../os/errors.ts";
 import { own, type RawFd } from "../../os/fd.ts";
@@ -20,34 +26,66 @@ import {
   replaceFd,
   statusOfFd,
 } from "../../os/files.ts";
-import { setProcessName } from "../../os/process.ts";
+import { setProcessName, setShownWords } from "../../os/process.ts";
+import { findStaticData, setStaticData } from "../../os/static-data.ts";
+import { terminalSettings } from "../../os/terminal.ts";
 import { nodeCrypto } from "./builtins.ts";
 import { renewArgumentsCopies } from "./observe.ts";
+import { beginNow, beginWith } from "./stand-ins.ts";
 
 /** eventfd(2): not shared with what we exec, and never waited for. */
 const EFD_CLOEXEC_NONBLOCK = 0o2004000;
+
+/** What is waited for in an epoll instance. */
+interface Registration {
+  readonly number: number;
+  readonly events: number;
+  readonly data: bigint;
+}
 
 /**
  * Bun's epoll instance is shared with the image after a fork, and so are the eventfds that wake it:
  * each gets a new one under its number, with the same registrations. See epoll(7), proc(5).
  */
 export function replaceEventLoop(sys: Sys): void {
-  for (const number of descriptorNumbers(sys)) {
-    if (descriptorTarget(sys, number) !== "anon_inode:[eventpoll]") continue;
-    const registrations = latin1(readFile(sys, `/proc/self/fdinfo/${number}`));
+  for (const loop of eventLoops(sys)) {
+    const registrations = registrationsIn(sys, loop);
     using fresh = own(sys, sys.epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
-    replaceFd(sys, fresh.raw, number, EPOLL_CLOEXEC);
-    for (const line of registrations.split("\n")) {
-      const [, target, events, data] =
-        /^tfd:\s*(\d+) events:\s*([0-9a-f]+) data:\s*([0-9a-f]+)/.exec(line) ?? [];
-      if (target === undefined || events === undefined || data === undefined) continue;
-      renewEventFd(sys, Number(target));
-      const event = allocate(epollEvent.size);
-      epollEvent.set(event, "events", Number.parseInt(events, 16));
-      event.view.setBigUint64(epollEvent.offset("data"), BigInt(`0x${data}`), true);
-      check(sys.epoll_ctl(number, EPOLL_CTL_ADD, Number(target), event), "epoll_ctl");
+    replaceFd(sys, fresh.raw, loop, EPOLL_CLOEXEC);
+    for (const registration of registrations) {
+      renewEventFd(sys, registration.number);
+      check(register(sys, loop, registration), "epoll_ctl");
     }
   }
+}
+
+function eventLoops(sys: Sys): number[] {
+  return descriptorNumbers(sys).filter(
+    (number) => descriptorTarget(sys, number) === "anon_inode:[eventpoll]",
+  );
+}
+
+function registrationsIn(sys: Sys, loop: number): Registration[] {
+  const registrations: Registration[] = [];
+  for (const line of latin1(readFile(sys, `/proc/self/fdinfo/${loop}`)).split("\n")) {
+    const [, number, events, data] =
+      /^tfd:\s*(\d+) events:\s*([0-9a-f]+) data:\s*([0-9a-f]+)/.exec(line) ?? [];
+    if (number === undefined || events === undefined || data === undefined) continue;
+    registrations.push({
+      number: Number(number),
+      events: Number.parseInt(events, 16),
+      data: BigInt(`0x${data}`),
+    });
+  }
+  return registrations;
+}
+
+/** @returns 0 or a negated errno. */
+function register(sys: Sys, loop: number, { number, events, data }: Registration): number {
+  const event = allocate(epollEvent.size);
+  epollEvent.set(event, "events", events);
+  event.view.setBigUint64(epollEvent.offset("data"), data, true);
+  return sys.epoll_ctl(loop, EPOLL_CTL_ADD, number, event);
 }
 
 function renewEventFd(sys: Sys, number: number): void {
@@ -92,24 +130,7 @@ export function renewProcessNumbers(sys: Sys): void {
 
 /** What counts from the start of a process, counts from now: clocks that began with the image. */
 export function renewClocks(): void {
-  const origin = Date.now();
-  const startMs = performance.now();
-  const startNs = Bun.nanoseconds();
-  const [now, nanoseconds] = [performance.now.bind(performance), Bun.nanoseconds];
-  const counted = { now: () => now() - startMs }; // with the name of what it stands for
-  Object.defineProperty(performance, "now", {
-    value: counted.now,
-    configurable: true,
-    enumerable: true,
-    writable: true,
-  });
-  Object.defineProperty(Object.getPrototypeOf(performance), "timeOrigin", {
-    get: () => origin,
-    configurable: true,
-    enumerable: true,
-  });
-  Bun.nanoseconds = () => nanoseconds() - startNs;
-  process.uptime = () => (now() - startMs) / 1000;
+  beginNow();
 }
 
 /** `process.argv` and what belongs to it; the image has none of its own. */
@@ -123,37 +144,14 @@ export function renewArguments(script: string, args: readonly string[]): void {
 }
 
 /**
- * The environment, in place: modules have kept the object. Children that are started without an
- * environment of their own would get what the *image* was started with, which the runtime keeps for
- * itself.
+ * The environment, in place: modules have kept the object. What is started without an environment of
+ * its own would get what the *image* was started with, which the runtime keeps for itself.
  */
 export function renewEnvironment(env: ReadonlyMap<string, string>): void {
   const own = process.env;
   for (const name of Object.keys(own)) if (!env.has(name)) delete own[name];
   for (const [name, value] of env) if (own[name] !== value) own[name] = value;
-  const { spawn, spawnSync } = Bun;
-  const initial = Object.fromEntries(env); // as with Bun itself: later changes do not count
-  Bun.spawn = ((...args: unknown[]) =>
-    Reflect.apply(spawn, Bun, withEnv(args, initial))) as typeof spawn;
-  Bun.spawnSync = ((...args: unknown[]) =>
-    Reflect.apply(spawnSync, Bun, withEnv(args, initial))) as typeof spawnSync;
-}
-
-/**
- * The arguments of Bun.spawn (a list and options, or options with `cmd`), with an environment if
- * they have none. A script that starts the runtime it runs on (child_process.fork() does) means
- * Bun, which our binary is on request.
- */
-function withEnv(args: unknown[], env: Record<string, string>): unknown[] {
-  const index = Array.isArray(args[0]) ? 1 : 0;
-  const options = (args[index] ?? {}) as { cmd?: unknown[]; env?: Record<string, string> };
-  const command = index === 1 ? (args[0] as unknown[]) : options.cmd;
-  const isOurs = command?.[0] === process.execPath;
-  if (options.env !== undefined && !isOurs) return args;
-  const changed = [...args];
-  const own = options.env ?? env;
-  changed[index] = { ...options, env: isOurs ? { ...own, BUN_BE_BUN: "1" } : own };
-  return changed;
+  beginWith(Object.fromEntries(env));
 }
 
 /** The modules of ours that scripts would see among those that are loaded. */
@@ -183,9 +181,28 @@ export function replaceStream(sys: Sys, fd: RawFd, slot: number, flags = 0): voi
   const placeholder = statusOfFd(sys, slot as RawFd).identity;
   for (const number of descriptorNumbers(sys)) {
     if (number === slot || number === fd) continue;
-    if (identityOf(sys, number) === placeholder) replaceFd(sys, fd, number, O_CLOEXEC);
+    if (identityOf(sys, number) === placeholder) replaceWatched(sys, fd, number);
   }
   replaceFd(sys, fd, slot, flags);
+}
+
+/**
+ * An epoll instance knows what it waits for by its file and not by its number alone: what the runtime
+ * has registered has to be so with the new file, or else it fails to wait for it, and output is lost.
+ */
+function replaceWatched(sys: Sys, fd: RawFd, number: number): void {
+  const watched = eventLoops(sys).flatMap((loop) =>
+    registrationsIn(sys, loop)
+      .filter((registration) => registration.number === number)
+      .map((registration) => ({ loop, registration })),
+  );
+  for (const { loop } of watched)
+    check(sys.epoll_ctl(loop, EPOLL_CTL_DEL, number, null), "epoll_ctl");
+  replaceFd(sys, fd, number, O_CLOEXEC);
+  for (const { loop, registration } of watched) {
+    const result = register(sys, loop, registration);
+    if (result !== -errno.EPERM) check(result, "epoll_ctl"); // a file is always ready
+  }
 }
 
 function identityOf(sys: Sys, number: number): string | undefined {
@@ -196,8 +213,9 @@ function identityOf(sys: Sys, number: number): string | undefined {
   }
 }
 
-/** A terminal's size, of which the runtime keeps what the image's was. */
+/** A terminal's size: a stream that was asked for ahead, and listens for changes, has the image's. */
 export function renewTerminalSizes(kinds: readonly StreamKind[]): void {
+  if (process.listenerCount("SIGWINCH") === 0) return; // to look for a stream would make one
   for (const [number, name] of [
     [1, "stdout"],
     [2, "stderr"],
@@ -208,7 +226,44 @@ export function renewTerminalSizes(kinds: readonly StreamKind[]): void {
   }
 }
 
-/** The name and the arguments that `ps` shows. */
-export function renewTitle(sys: Sys, name: string): void {
-  setProcessName(sys, name);
+/**
+ * Bun looks at the terminals it has at 0, 1 and 2 when it starts, and gives them the settings they had
+ * then when it ends, also by a signal. The image's are placeholders with settings of their own.
+ * @returns where it keeps these, by slot; undefined when that cannot be told.
+ */
+export function findTerminalSettings(
+  sys: Sys,
+  kinds: readonly StreamKind[],
+): ReadonlyMap<number, number> | undefined {
+  const addresses = new Map<number, number>();
+  let from = 0;
+  for (const [slot, kind] of kinds.entries()) {
+    const settings = kind === "terminal" ? terminalSettings(sys, slot as RawFd) : undefined;
+    if (!settings) continue;
+    const address = findStaticData(sys, settings, from);
+    if (address === undefined) return undefined;
+    addresses.set(slot, address);
+    from = address + settings.length;
+  }
+  return addresses;
+}
+
+/** What the runtime will set again are the settings of the job's own terminals. */
+export function renewTerminalSettings(sys: Sys, addresses: ReadonlyMap<number, number>): void {
+  for (const [slot, address] of addresses) {
+    const settings = terminalSettings(sys, slot as RawFd);
+    if (settings) setStaticData(sys, address, settings); // a terminal that was hung up has none
+  }
+}
+
+/** Which permissions new files do not get. */
+export function renewUmask(sys: Sys, umask: number): void {
+  sys.umask(umask);
+}
+
+/** What `ps` shows: the command's name as after exec(2), its words, and its environment. */
+export function renewTitle(sys: Sys, argv: StringList, env: StringList): void {
+  const command = latin1(firstString(argv));
+  setProcessName(sys, command.slice(command.lastIndexOf("/") + 1));
+  setShownWords(sys, argv, env);
 }

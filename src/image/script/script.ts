@@ -19,6 +19,7 @@ import { exitNow, setProcessName } from "../../os/process.ts";
 import { MessageReceiver } from "../../transport/channel.ts";
 import { becomeJob } from "./job.ts";
 import { prepareImage } from "./prepare.ts";
+import { standIn } from "./stand-ins.ts";
 
 /** Waits for a job and becomes it. @returns the entry module, which is to be imported now. */
 export async function enterScript(sys: Sys, socketNumber: number): Promise<string> {
@@ -29,15 +30,16 @@ export async function enterScript(sys: Sys, socketNumber: number): Promise<strin
   for (const name of Object.keys(process.env)) {
     if (name.startsWith("BUN_")) delete process.env[name]; // how we were started is no job's business
   }
+  standIn();
   if (!orders.isImage) {
     leaveLowNumbers(sys, socketNumber);
-    return becomeJob(sys, receiver, daemon, { orders, inputs: undefined });
+    return becomeJob(sys, receiver, daemon, { orders });
   }
   const probes = imageProbeNumbers.map((number) => moveUp(sys, number));
   const log = moveUp(sys, imageLogNumber);
   leaveLowNumbers(sys, socketNumber);
-  const { inputs, spare } = await prepareImage(sys, receiver, { daemon, probes, log }, orders);
-  return becomeJob(sys, receiver, spare, { orders, inputs });
+  const { spare, ...made } = await prepareImage(sys, receiver, { daemon, probes, log }, orders);
+  return becomeJob(sys, receiver, spare, { orders, ...made });
 }
 
 /** Takes what we were given under a number that a job may want. */

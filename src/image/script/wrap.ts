@@ -55,6 +55,18 @@ export class Wrapping {
     });
   }
 
+  /** Reading the property `owner[name]` calls `watch` first. */
+  watch(owner: object, name: string, watch: () => void): void {
+    const original = Object.getOwnPropertyDescriptor(owner, name);
+    if (!original) return;
+    const get = (): unknown => {
+      watch();
+      return original.get ? original.get.call(owner) : original.value;
+    };
+    Object.defineProperty(owner, name, { get, configurable: true, enumerable: true });
+    this.#undo.push(() => Object.defineProperty(owner, name, original));
+  }
+
   defer(undo: () => void): void {
     this.#undo.push(undo);
   }
