@@ -84,6 +84,11 @@ export async function untilSettled(box: Sandbox): Promise<void> {
   );
 }
 
+/** The words that run a configured command. */
+export function configuredCommand(box: Sandbox, name: string): string[] {
+  return [join(box.bin, "prefork"), "run", "-w", "--mode", "runtime", name];
+}
+
 /** The words that run a script warm. */
 export function warmCommand(box: Sandbox, script: string, args: readonly string[]): string[] {
   return [join(box.bin, "prefork"), "run", "-w", "--mode", "runtime", "--warm", script, ...args];

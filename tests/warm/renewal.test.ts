@@ -9,6 +9,7 @@ import { basename, join } from "node:path";
 import { type Running, Sandbox } from "../helpers/sandbox.ts";
 import { until } from "../helpers/wait.ts";
 import {
+  configuredCommand,
   copyScripts,
   directCommand,
   directEnv,
@@ -156,10 +157,9 @@ async function run(
 /** Makes an image in its own circumstances. @returns how to run a job that has to be served by it. */
 async function makeImage(
   box: Sandbox,
-  script: string,
+  command: readonly string[],
   isOnTerminal = false,
 ): Promise<(around: Circumstances) => Promise<string>> {
-  const command = warmCommand(box, script, []);
   const warmly = async (around: Circumstances): Promise<string> => {
     const before = await warmRuns(box);
     await untilSpare(box);
@@ -181,7 +181,7 @@ test.each([...rows])("$fact", async (row) => {
   const script = join(scripts, `${row.script}.ts`);
   const around = { ...ofJob, ...row.job };
   await box.serve();
-  const warmly = await makeImage(box, script, row.isOnTerminal);
+  const warmly = await makeImage(box, warmCommand(box, script, []), row.isOnTerminal);
   const notAhead = (await modulesNotAhead(box)).filter((name) => name !== basename(script));
   expect(notAhead).toEqual([...(row.notAhead ?? [])]);
   if (row.needsOwnImage) {
@@ -253,7 +253,12 @@ test.each([
   const { box: owned, scripts } = open();
   await using box = owned;
   await box.serve();
-  const warmly = await makeImage(box, join(scripts, "random.ts"));
+  // Its warm-up draws: what was drawn ahead then is in all of its children.
+  box.write(
+    "work/.config/prefork/config.toml",
+    `[commands.draw]\nscript = "${scripts}/random.ts"\nwarmup = "${scripts}/draw-ahead.ts"\n`,
+  );
+  const warmly = await makeImage(box, configuredCommand(box, "draw"));
   const drawn: string[] = [];
   for (let job = 0; job < 4; job++) {
     const output = await warmly({ ...ofJob, args: [source] });
@@ -268,7 +273,7 @@ test("the title: ps shows the command as its caller gave it", async () => {
   await using box = owned;
   const script = join(scripts, "title.ts");
   await box.serve();
-  const warmly = await makeImage(box, script);
+  const warmly = await makeImage(box, warmCommand(box, script, []));
   const lines = (await warmly(ofJob)).split("\n");
   const said = Object.fromEntries(lines.slice(0, 5).map((line) => line.split(/: (.*)/s)));
   expect(said).toMatchObject({

@@ -99,12 +99,24 @@ export function observe(seen: Observations, args: readonly string[]): () => void
   for (const name of ["getRandomValues", "randomUUID"]) {
     wrapping.wrap(globalThis.crypto, name, () => effect("draws random bytes"));
   }
-  for (const name of ["randomBytes", "randomUUID", "randomInt", "randomFillSync"]) {
-    wrapping.wrap(nodeCrypto, name, () => effect("draws random bytes"));
-  }
+  for (const name of drawing) wrapping.wrap(nodeCrypto, name, () => effect("draws random bytes"));
+  wrapping.wrap(Bun, "randomUUIDv7", () => effect("draws random bytes"));
   observeClocks(wrapping, effect, note);
   return () => wrapping.unwrap();
 }
+
+/** Functions of node:crypto that give what no two jobs may have. */
+const drawing: readonly string[] = [
+  "randomBytes",
+  "randomFill",
+  "randomFillSync",
+  "randomInt",
+  "randomUUID",
+  "generateKey",
+  "generateKeySync",
+  "generateKeyPair",
+  "generateKeyPairSync",
+];
 
 /** Adds that `module` knows every variable. */
 export function noteWholeEnvironment(
