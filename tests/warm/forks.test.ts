@@ -4,7 +4,8 @@
  * daemon and image are what they were. `PREFORK_FORKS` sets how many; 10,000 is the long form.
  */
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
+import { release } from "node:os";
 import { join } from "node:path";
 import {
   childrenOf,
@@ -111,3 +112,32 @@ function describeChildren(daemon: number): string {
     .map(({ pid, name, state }) => `${pid} ${name} ${state}`)
     .join(", ");
 }
+
+const [major = 0, minor = 0] = release().split(".").map(Number);
+/** The first Linux that makes a huge page of small ones when it is asked to. */
+const canCollapse = major > 6 || (major === 6 && minor >= 1);
+
+test.skipIf(!canCollapse)(
+  "a spare has its memory in huge pages, its image in small ones",
+  async () => {
+    await using box = new Sandbox();
+    equip(box);
+    const script = join(copyScripts(box), "three-modules.ts");
+    const daemon = await box.serve();
+    const run = async (): Promise<Ended> => await startWarm(box, script, ["1"]).ended;
+    expect((await runUntilWarm(box, run)).isWarm).toBe(true);
+    await untilSettled(box);
+    const hugeKiB = (pid: number): number => {
+      const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
+      return Number(/^AnonHugePages: +(\d+) kB$/m.exec(text)?.[1]);
+    };
+    const ofScript = (): number[] =>
+      childrenOf(daemon.pid).flatMap(({ name, pid }) => (name === "pfd-image" ? [] : [pid]));
+    await until("one of two has huge pages", () => {
+      const [small, huge] = ofScript()
+        .map(hugeKiB)
+        .sort((a, b) => a - b);
+      return small === 0 && huge !== undefined && huge >= 4096;
+    });
+  },
+);
