@@ -9,7 +9,7 @@ export interface Calling {
   /** The last part of the name. */
   readonly name: string;
   readonly face: Face;
-  /** What a client's own words are, for one is wanted: they stand behind `pfc` or `prefork run`. */
+  /** The words for a client, if one is wanted: those behind `pfc` or `prefork run`. */
   readonly clientWords: StringList | undefined;
 }
 

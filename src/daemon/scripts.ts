@@ -436,8 +436,9 @@ export class Scripts implements Disposable {
     return this.#parts.machine.shortage() === undefined;
   }
 
+  /** Consumes the model's directory. */
   #build(script: Script, model: Model, attempt: Attempt): void {
-    const own = { ...model, directory: duplicate(this.#loop.sys, model.directory.raw) };
+    const own = { ...model, directory: model.directory.move() };
     script.isBuilding = true;
     this.#makeRoom();
     const { log } = this.#loop;
@@ -528,7 +529,7 @@ export class Scripts implements Disposable {
 
   /** Makes an image in place of `variant`, which is let go. */
   #rebuild(script: Script, variant: Variant, attempt: Attempt): void {
-    using directory = duplicate(this.#loop.sys, variant.model.directory.raw);
+    const directory = variant.model.directory.move();
     this.#drop(script, variant);
     this.#build(script, { ...variant.model, directory }, attempt);
   }
