@@ -6,17 +6,14 @@
  * whole way, up to the command's own code, on /dev/null. Then only the job is left to be done.
  */
 import type { Sys } from "../../ffi/sys.ts";
-import { signalMaskSize } from "../base/limits.ts";
 import { fromLatin1, stringList } from "../base/strings.ts";
 import type { Fd } from "../os/fd.ts";
 import { openNull, openPlace } from "../os/files.ts";
-import { niceValue, ownArguments, ownEnvironment, setShownWords } from "../os/process.ts";
-import { resourceLimits } from "../os/resource-limits.ts";
+import { ownArguments, ownEnvironment, setShownWords } from "../os/process.ts";
 import { restoreIgnoredByBun } from "../os/signals.ts";
-import { socketPair } from "../os/socket.ts";
-import type { RunRequest } from "../protocol/messages.ts";
-import { MessageReceiver, sendMessage } from "../transport/channel.ts";
+import { MessageReceiver } from "../transport/channel.ts";
 import { runCommand } from "./commands/table.ts";
+import { rehearsedJob } from "./rehearsal.ts";
 import { builtinOf, enterAttributes, enterPlace, runStarter } from "./starter.ts";
 
 /** Waits for the job on `daemon` and becomes it. The process ends here. Consumes `daemon`. */
@@ -30,38 +27,17 @@ export function runSpare(sys: Sys, daemon: Fd): never {
 
 /** Runs a job of our own on /dev/null. @returns the socket to the daemon, under a new number. */
 function rehearse(sys: Sys, receiver: MessageReceiver, daemon: Fd): Fd {
-  const pair = socketPair(sys);
-  const noSignals = new Uint8Array(signalMaskSize);
-  const request: RunRequest = {
-    type: "run",
-    wait: false,
-    attributes: {
-      umask: 0o077,
-      nice: niceValue(sys),
-      limits: resourceLimits(sys),
-      ignoredSignals: noSignals,
-      blockedSignals: noSignals,
-    },
-    policy: { timeoutMs: 0, killAfterMs: 0, killGroup: false, onDisconnect: "hangup" },
-    warm: false,
-    controllingTerminal: false,
-    terminalGuard: undefined,
-    directoryIndex: 0,
-    directoryPath: fromLatin1("/"),
-    descriptors: [0, 1, 2].map((number) => ({ number, index: 1 })),
+  const nothing = openNull(sys).raw;
+  const { request, received } = rehearsedJob(sys, receiver, {
     argv: stringList(fromLatin1("add\x001\x000.2\0")),
     env: stringList(fromLatin1("PATH=/bin\0")),
-  };
-  const fds = [openPlace(sys, "/").raw, openNull(sys).raw];
-  sendMessage(sys, pair.ours.raw, { id: 0, message: request }, fds);
-  const received = receiver.receive(pair.theirs.raw);
-  if (typeof received === "string" || received.message.type !== "run") {
-    throw new Error("the rehearsal was not received");
-  }
-  const rawFds = received.fds.map((fd) => fd.raw);
-  const link = enterPlace(sys, received.message, rawFds, daemon); // closes all that was opened here
-  enterAttributes(sys, received.message);
-  const builtin = builtinOf(received.message);
+    directory: openPlace(sys, "/").raw,
+    streams: [nothing, nothing, nothing],
+  });
+  const fds = received.fds.map((fd) => fd.raw);
+  const link = enterPlace(sys, request, fds, daemon); // closes all that was opened here
+  enterAttributes(sys, request);
+  const builtin = builtinOf(request);
   if (builtin) runCommand(sys, builtin.name, builtin.args);
   setShownWords(sys, ownArguments(sys), ownEnvironment(sys)); // it is shown as what it is until its job comes
   return link;

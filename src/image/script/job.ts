@@ -3,17 +3,18 @@ import { O_CLOEXEC } from "../../../ffi/linux/constants.ts";
 import type { Sys } from "../../../ffi/sys.ts";
 import { ownDescriptorsMin } from "../../base/limits.ts";
 import { Scope } from "../../base/scope.ts";
-import { dropStrings, strings, utf8 } from "../../base/strings.ts";
+import { dropStrings, fromUtf8, stringList, strings, utf8 } from "../../base/strings.ts";
 import { environmentMap } from "../../domain/environment.ts";
 import type { Orders } from "../../domain/warmth.ts";
 import { errorRefused } from "../../execution/program.ts";
 import { SystemError } from "../../os/errors.ts";
-import { duplicate, type Fd, isOpen, type RawFd } from "../../os/fd.ts";
-import { openNull, replaceFd } from "../../os/files.ts";
-import { exitNow } from "../../os/process.ts";
+import { duplicate, type Fd, isOpen, type RawFd, standard } from "../../os/fd.ts";
+import { openNull, openPlace, replaceFd } from "../../os/files.ts";
+import { exitNow, ownArguments } from "../../os/process.ts";
 import { takeControllingTerminal } from "../../os/terminal.ts";
 import type { Message, RunRequest } from "../../protocol/messages.ts";
 import { type MessageReceiver, type Received, sendMessage } from "../../transport/channel.ts";
+import { rehearsedJob } from "../rehearsal.ts";
 import { enterAttributes, leaveGroup } from "../starter.ts";
 import type { Inputs } from "./inputs.ts";
 import { loadedFiles } from "./modules.ts";
@@ -27,7 +28,7 @@ import {
   renewTerminalSizes,
   renewTitle,
   renewUmask,
-  replaceStream,
+  replaceWatched,
 } from "./renew.ts";
 
 /** What the process was made for. */
@@ -37,18 +38,16 @@ export interface Made {
   readonly inputs?: Inputs;
   /** Where a warm one keeps settings of terminals: see `findTerminalSettings`. */
   readonly terminals?: ReadonlyMap<number, number>;
+  /** What a warm one has duplicated its standard streams to: see `findStreamCopies`. */
+  readonly streamCopies?: ReadonlyMap<number, readonly number[]>;
 }
 
 /** The job cannot run in this process, but in another; nothing has been done yet. */
 class UnfitError extends Error {}
 
 /** Waits for the job and takes its context on. Consumes `daemon`. @returns the entry module. */
-export function becomeJob(
-  sys: Sys,
-  receiver: MessageReceiver,
-  daemon: Fd,
-  { orders, inputs, terminals = new Map() }: Made,
-): string {
+export function becomeJob(sys: Sys, receiver: MessageReceiver, daemon: Fd, made: Made): string {
+  const { orders, inputs } = made;
   const received = receiver.receive(daemon.raw);
   if (typeof received === "string") exitNow(sys, 0); // the daemon needs us no more
   const { id, message: request } = received;
@@ -59,7 +58,8 @@ export function becomeJob(
   try {
     const changed = inputs?.changed();
     if (changed !== undefined) throw new UnfitError(`${changed} has changed`);
-    enter(sys, request, received, { orders, terminals });
+    leaveGroup(sys, request);
+    enter(sys, request, received, made);
   } catch (error) {
     if (error instanceof UnfitError) say({ type: "unfit", reason: error.message });
     else say({ type: "refused", ...errorRefused(request, error) });
@@ -71,11 +71,34 @@ export function becomeJob(
   return orders.script;
 }
 
+/**
+ * Goes the way of a job without becoming one: with the context that this process has. What is new to it is so no more
+ * for those that are forked out of it. Nothing is different afterwards.
+ */
+export function rehearseJob(sys: Sys, receiver: MessageReceiver, made: Made): void {
+  const env = Object.entries(process.env).map(([name, value]) => `${name}=${value}\0`);
+  using directory = openPlace(sys, ".");
+  const { request, received } = rehearsedJob(sys, receiver, {
+    argv: ownArguments(sys),
+    env: stringList(fromUtf8(env.join(""))),
+    directory: directory.raw,
+    streams: [standard.input, standard.output, standard.error],
+  });
+  made.inputs?.changed();
+  const umask = sys.umask(0);
+  try {
+    enter(sys, { ...request, attributes: { ...request.attributes, umask } }, received, made);
+  } catch (error) {
+    if (!(error instanceof UnfitError)) throw error;
+    sys.umask(umask); // no job can have this directory
+  }
+}
+
 function enter(
   sys: Sys,
   request: RunRequest,
   { fds }: Received,
-  { orders, terminals }: Required<Pick<Made, "orders" | "terminals">>,
+  { orders, terminals = new Map(), streamCopies = new Map() }: Made,
 ): void {
   using owned = new Scope();
   // Out of the way of all the numbers at which they are to be.
@@ -83,8 +106,7 @@ function enter(
   for (const fd of fds) fd[Symbol.dispose]();
   const directory = moved[request.directoryIndex] as RawFd; // the decoder checked the index
   if (!renewDirectory(sys, directory)) throw new UnfitError("its directory cannot be entered");
-  leaveGroup(sys, request);
-  placeDescriptors(sys, request, moved, orders);
+  placeDescriptors(sys, request, moved, streamCopies);
   if (request.controllingTerminal) takeControllingTerminal(sys, 0 as RawFd);
   renewUmask(sys, request.attributes.umask);
   renewTitle(sys, request.argv, request.env);
@@ -130,7 +152,7 @@ function placeDescriptors(
   sys: Sys,
   { descriptors }: RunRequest,
   fds: readonly RawFd[],
-  { isImage }: Orders,
+  streamCopies: ReadonlyMap<number, readonly number[]>,
 ): void {
   const wanted = new Map<number, RawFd>();
   for (const { number, index } of descriptors) wanted.set(number, fds[index] as RawFd);
@@ -142,11 +164,10 @@ function placeDescriptors(
   using nothing = openNull(sys);
   for (const slot of [0, 1, 2]) {
     const fd = wanted.get(slot);
-    // A fresh process has the job's own, and no copies of them: what is the same file is another of the job's.
-    const replace = isImage ? replaceStream : replaceFd;
+    for (const copy of streamCopies.get(slot) ?? []) replaceWatched(sys, fd ?? nothing.raw, copy);
     // Bun itself opens /dev/null where it finds one of the three closed.
-    if (fd === undefined) replace(sys, nothing.raw, slot, O_CLOEXEC);
-    else replace(sys, fd, slot);
+    if (fd === undefined) replaceFd(sys, nothing.raw, slot, O_CLOEXEC);
+    else replaceFd(sys, fd, slot);
   }
   for (const [number, fd] of wanted) if (number > 2) replaceFd(sys, fd, number);
 }

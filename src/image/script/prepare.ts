@@ -29,6 +29,7 @@ import type { Message } from "../../protocol/messages.ts";
 import { type MessageReceiver, sendMessage } from "../../transport/channel.ts";
 import { serveForks } from "../zygote.ts";
 import { Inputs } from "./inputs.ts";
+import { type Made, rehearseJob } from "./job.ts";
 import {
   isLoadable,
   loadedFiles,
@@ -39,6 +40,7 @@ import {
 } from "./modules.ts";
 import { isImporter, noteWholeEnvironment, Observations, observe } from "./observe.ts";
 import {
+  findStreamCopies,
   findTerminalSettings,
   renewProcessNumbers,
   renewRandomness,
@@ -46,9 +48,7 @@ import {
 } from "./renew.ts";
 import { tryFork } from "./trial.ts";
 
-export interface Spare {
-  readonly inputs: Inputs;
-  readonly terminals: ReadonlyMap<number, number>;
+export interface Spare extends Made {
   /** Where the spare's one job comes from. */
   readonly spare: Fd;
 }
@@ -107,6 +107,13 @@ export async function prepareImage(
     seen,
   );
   const inputs = new Inputs(sys, [...files, orders.script, ...absent, ...seen.files], Date.now());
+  const made: Made = {
+    orders,
+    inputs,
+    terminals: terminals ?? new Map(),
+    streamCopies: findStreamCopies(sys, probes),
+  };
+  rehearseJob(sys, receiver, made);
   Bun.gc(true);
   const terminalsFlaw = terminals
     ? undefined
@@ -138,7 +145,7 @@ export async function prepareImage(
     exitNow(sys, 1);
   }
   log[Symbol.dispose]();
-  return { inputs, terminals: terminals ?? new Map(), spare };
+  return { ...made, spare };
 }
 
 /**

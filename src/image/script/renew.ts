@@ -18,7 +18,7 @@ import type { Sys } from "../../../ffi/sys.ts";
 import { firstString, latin1, type StringList } from "../../base/strings.ts";
 import type { StreamKind } from "../../domain/warmth.ts";
 import { check } from "../../os/errors.ts";
-import { own, type RawFd } from "../../os/fd.ts";
+import { type Fd, own, type RawFd } from "../../os/fd.ts";
 import {
   descriptorNumbers,
   descriptorTarget,
@@ -174,23 +174,29 @@ export function renewDirectory(sys: Sys, directory: RawFd): boolean {
 }
 
 /**
- * Puts `fd` wherever the placeholder at `slot` was duplicated to: Bun copies 0, 1 and 2 when a
- * stream is first asked for, and a module that was loaded ahead may have done so.
+ * The numbers, by slot, to which the placeholders at 0, 1 and 2 were duplicated: Bun copies a stream when it is
+ * first asked for, and a module that was loaded ahead may have done so. The other sides of the placeholders are not meant.
  */
-export function replaceStream(sys: Sys, fd: RawFd, slot: number, flags = 0): void {
-  const placeholder = statusOfFd(sys, slot as RawFd).identity;
+export function findStreamCopies(
+  sys: Sys,
+  otherSides: readonly Fd[],
+): ReadonlyMap<number, readonly number[]> {
+  const isOther = (number: number): boolean => otherSides.some(({ raw }) => raw === number);
+  const slots = new Map([0, 1, 2].map((slot) => [statusOfFd(sys, slot as RawFd).identity, slot]));
+  const copies = new Map<number, number[]>();
   for (const number of descriptorNumbers(sys)) {
-    if (number === slot || number === fd) continue;
-    if (identityOf(sys, number) === placeholder) replaceWatched(sys, fd, number);
+    if (number <= 2 || isOther(number)) continue;
+    const slot = slots.get(identityOf(sys, number) ?? "");
+    if (slot !== undefined) copies.set(slot, [...(copies.get(slot) ?? []), number]);
   }
-  replaceFd(sys, fd, slot, flags);
+  return copies;
 }
 
 /**
- * An epoll instance knows what it waits for by its file and not by its number alone: what the runtime
- * has registered has to be so with the new file, or else it fails to wait for it, and output is lost.
+ * Puts `fd` at a number that the runtime may wait for. An epoll instance knows what it waits for by its file and not by
+ * its number alone: what was registered has to be so with the new file, or else it fails to wait for it, and output is lost.
  */
-function replaceWatched(sys: Sys, fd: RawFd, number: number): void {
+export function replaceWatched(sys: Sys, fd: RawFd, number: number): void {
   const watched = eventLoops(sys).flatMap((loop) =>
     registrationsIn(sys, loop)
       .filter((registration) => registration.number === number)

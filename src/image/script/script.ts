@@ -39,7 +39,7 @@ export async function enterScript(sys: Sys, socketNumber: number): Promise<strin
   const log = moveUp(sys, imageLogNumber);
   leaveLowNumbers(sys, socketNumber);
   const { spare, ...made } = await prepareImage(sys, receiver, { daemon, probes, log }, orders);
-  return becomeJob(sys, receiver, spare, { orders, ...made });
+  return becomeJob(sys, receiver, spare, made);
 }
 
 /** Takes what we were given under a number that a job may want. */
