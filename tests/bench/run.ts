@@ -3,11 +3,19 @@
  * what the runtime itself costs, and what the daemon keeps in memory. How it is measured is in
  * measurement.ts.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { compile } from "../../build.ts";
+import { openLibc } from "../../ffi/libc.ts";
+import { signalMaskSize } from "../../src/base/limits.ts";
+import { fromLatin1, stringList } from "../../src/base/strings.ts";
+import { resourceLimits } from "../../src/os/resource-limits.ts";
+import { encodeBody, encodeHeader } from "../../src/protocol/encode.ts";
+import type { RunRequest } from "../../src/protocol/messages.ts";
 import { interruptible } from "../helpers/interruption.ts";
 import { childrenOf } from "../helpers/process.ts";
 import { Sandbox } from "../helpers/sandbox.ts";
+import { leastRequest, leastSocket } from "./least-files.ts";
 import {
   contender,
   findNode,
@@ -31,16 +39,19 @@ const memoryGoal = 60e6;
 await interruptible(async (interrupted) => {
   const rounds = roundsWanted(roundsDefault);
   const empty = await compile("tests/bench/empty.ts", "empty");
+  const least = await compile("tests/bench/least.ts", "least");
   await using box = new Sandbox();
   await box.serveWarm();
   const { env, work: cwd } = box;
 
+  serveLeast(box);
   const direct = contender("/bin/true, directly", ["/bin/true"]);
   const program = ours("prefork run -w /bin/true", ["-w", "/bin/true"]);
   const add = ours("prefork run -w add 1 2", ["-w", "add", "1", "2"]);
   const detached = ours("prefork run /bin/true", ["/bin/true"]);
   const runtime = contender("empty compiled Bun program", [empty]);
-  const contenders = [direct, program, add, detached, runtime];
+  const leastClient = contender("the least client for it", [least], { isOurs: true });
+  const contenders = [direct, program, leastClient, add, detached, runtime];
   const node = findNode();
   if (node !== undefined) contenders.push(contender("node -e 0", [node, "-e", "0"]));
 
@@ -89,6 +100,35 @@ await interruptible(async (interrupted) => {
   }
   return 0;
 });
+
+/** Lays out for `least.ts` what it does not do itself. */
+function serveLeast(box: Sandbox): void {
+  const none = new Uint8Array(signalMaskSize);
+  const run: RunRequest = {
+    type: "run",
+    wait: true,
+    attributes: {
+      umask: 0o022,
+      nice: 0,
+      limits: resourceLimits(openLibc()),
+      ignoredSignals: none,
+      blockedSignals: none,
+    },
+    policy: { timeoutMs: 0, killAfterMs: 0, killGroup: false, onDisconnect: "hangup" },
+    warm: false,
+    controllingTerminal: false,
+    terminalGuard: undefined,
+    directoryIndex: 0,
+    directoryPath: fromLatin1(box.work),
+    descriptors: [0, 1, 2].map((number) => ({ number, index: number + 1 })),
+    argv: stringList(fromLatin1("/bin/true\0")),
+    env: stringList(fromLatin1("PATH=/bin\0")),
+  };
+  const body = encodeBody(run);
+  const header = encodeHeader(run, body.length, { id: 1, fdCount: 4, bodyInMemfd: false });
+  writeFileSync(join(box.work, leastRequest), Buffer.concat([header, body]));
+  symlinkSync(join(box.runtime, "pfd.sock"), join(box.work, leastSocket));
+}
 
 async function untilIdle(box: Sandbox): Promise<void> {
   for (;;) {
