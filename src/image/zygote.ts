@@ -13,7 +13,7 @@ import { check, reasonOf, retry, SystemError } from "../os/errors.ts";
 import { Fd, standard } from "../os/fd.ts";
 import { openPipe, writeText } from "../os/files.ts";
 import { inheritHeap } from "../os/heap.ts";
-import { threadCount } from "../os/one-thread.ts";
+import { threadNames } from "../os/one-thread.ts";
 import { exitNow, setProcessName } from "../os/process.ts";
 import { socketPair } from "../os/socket.ts";
 import type { Message } from "../protocol/messages.ts";
@@ -73,8 +73,10 @@ export function serveForks(sys: Sys, receiver: MessageReceiver, daemon: Fd): Fd 
 function forkSpare(
   sys: Sys,
 ): { isSpare: true; socket: Fd } | { isSpare: false; socket: Fd; pid: number } {
-  const threads = threadCount(sys);
-  if (threads !== 1) throw new Error(`the image has ${threads} threads, and only one survives`);
+  const [, ...others] = threadNames(sys);
+  if (others.length > 0) {
+    throw new Error(`of the image's threads only one survives, and not ${others.join(", ")}`);
+  }
   using owned = new Scope();
   const pair = socketPair(sys);
   owned.use(pair.ours);

@@ -1,7 +1,7 @@
 /** Bun on exactly one thread. docs/fork-safety.md */
 import type { Sys } from "../../ffi/sys.ts";
 import { fromLatin1, latin1, type StringList, stringList, strings } from "../base/strings.ts";
-import { ProcessStatus } from "./proc.ts";
+import { numbersIn, readFile } from "./files.ts";
 
 /**
  * The settings with which JavaScriptCore runs on exactly one thread, read at start only.
@@ -67,6 +67,9 @@ export function isOneThreadEnvironment(env: StringList): boolean {
   return settings.every((setting) => entries.has(setting));
 }
 
-export function threadCount(sys: Sys): number {
-  return Number(new ProcessStatus(sys).field("Threads"));
+/** The threads of this process by name; the first one is the process itself. See proc(5). */
+export function threadNames(sys: Sys): string[] {
+  return numbersIn(sys, "/proc/self/task").map((id) =>
+    latin1(readFile(sys, `/proc/self/task/${id}/comm`)).trim(),
+  );
 }

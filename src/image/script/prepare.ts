@@ -4,7 +4,6 @@
  * and forks a spare whenever the daemon asks for one.
  */
 import type { Sys } from "../../../ffi/sys.ts";
-import { latin1 } from "../../base/strings.ts";
 import {
   type Circumstances,
   type Exclusion,
@@ -15,14 +14,9 @@ import {
 } from "../../domain/warmth.ts";
 import { reasonOf } from "../../os/errors.ts";
 import type { Fd, RawFd } from "../../os/fd.ts";
-import {
-  descriptorNumbers,
-  descriptorTarget,
-  numbersIn,
-  readFile,
-  writeText,
-} from "../../os/files.ts";
+import { descriptorNumbers, descriptorTarget, readFile, writeText } from "../../os/files.ts";
 import { copyHeapAhead } from "../../os/heap.ts";
+import { threadNames } from "../../os/one-thread.ts";
 import { waitFor } from "../../os/poll.ts";
 import { exitNow } from "../../os/process.ts";
 import type { Message } from "../../protocol/messages.ts";
@@ -261,10 +255,4 @@ class State {
     });
     return new Set(targets.filter((target) => !/eventpoll|eventfd|^\/proc\//.test(target)));
   }
-}
-
-function threadNames(sys: Sys): string[] {
-  return numbersIn(sys, "/proc/self/task").map((id) =>
-    latin1(readFile(sys, `/proc/self/task/${id}/comm`)).trim(),
-  );
 }

@@ -11,7 +11,6 @@ import { check, reasonOf } from "../../os/errors.ts";
 import type { Fd } from "../../os/fd.ts";
 import { openPipe, readToEnd, writeText } from "../../os/files.ts";
 import { inheritHeap } from "../../os/heap.ts";
-import { threadCount } from "../../os/one-thread.ts";
 import { waitFor } from "../../os/poll.ts";
 import { exitNow } from "../../os/process.ts";
 import { signalNumbers, trySignal } from "../../os/signals.ts";
@@ -46,7 +45,7 @@ async function beTrial(sys: Sys, answer: Fd, log: Fd): Promise<never> {
     replaceEventLoop(sys);
     renewProcessNumbers(sys);
     renewRandomness();
-    word = await rehearse(sys);
+    word = await rehearse();
   } catch (error) {
     word = reasonOf(error);
   }
@@ -58,7 +57,7 @@ async function beTrial(sys: Sys, answer: Fd, log: Fd): Promise<never> {
   exitNow(sys, 0);
 }
 
-async function rehearse(sys: Sys): Promise<string> {
+async function rehearse(): Promise<string> {
   await new Promise((resolve) => setTimeout(resolve, 1));
   await fs.promises.readFile("/proc/self/stat");
   const child = Bun.spawn(["/bin/true"], { stdio: ["ignore", "ignore", "ignore"] });
@@ -66,6 +65,5 @@ async function rehearse(sys: Sys): Promise<string> {
   Bun.gc(true);
   const compute = new Function("n", "let s = 0; for (let i = 0; i < n; i++) s += i; return s;");
   if (compute(200_000) !== 19_999_900_000) throw new Error("it cannot compute");
-  const threads = threadCount(sys);
-  return `ok ${Math.random()} ${crypto.randomUUID()} ${Bun.randomUUIDv7()} ${threads > 0}`;
+  return `ok ${Math.random()} ${crypto.randomUUID()} ${Bun.randomUUIDv7()}`;
 }
