@@ -276,3 +276,29 @@ test("what is not there is told", async () => {
     "prefork: no script named 'something' has been run by this daemon (run one with 'prefork run --warm')\n",
   );
 });
+
+test("how a warm-up wanted the process to end, and what it listens for, is no job's business", async () => {
+  const toml = `[commands.hello]\nscript = "hello.ts"\nwarmup = "./warm.ts"\n`;
+  await using project = new Project(
+    toml,
+    `import "./loaded.ts";
+     process.on("exit", (code) => console.log("job", code));
+     console.log(process.listenerCount("exit"), process.listenerCount("SIGUSR2"));
+    `,
+  );
+  // What a module does while it is loaded, it does in each job.
+  project.write("work/p/loaded.ts", 'process.on("exit", () => console.log("loaded"));\n');
+  project.write(
+    "work/p/warm.ts",
+    `import "./loaded.ts";
+     process.exitCode = 3;
+     process.on("exit", () => console.log("warm-up"));
+     process.once("SIGUSR2", () => {});
+    `,
+  );
+  await project.serveWarm();
+  await project.here("prefork", "allow");
+  expect(await project.runUntilWarm("pfc", "-w", "hello")).toEqual(
+    ended({ stdout: "2 0\nloaded\njob 0\n" }),
+  );
+});

@@ -166,7 +166,8 @@ function resolveFrom(name: string, directory: string): string {
 
 /**
  * Runs the module that makes what was loaded hot. What it reads counts; that it asks for the time
- * or draws numbers does not, since nothing of that stays. @returns what makes the image useless.
+ * or draws numbers does not, since nothing of that stays. How it wanted the process to end, and what it listens for, is
+ * no job's business. @returns what makes the image useless.
  */
 async function warmUp(
   module: string,
@@ -174,11 +175,27 @@ async function warmUp(
   before: State,
 ): Promise<string | undefined> {
   const own = new Observations();
+  const { exitCode } = process;
+  const listeners = processListeners();
   seen.isWarmingUp = true;
   await load(module, own, before);
   seen.isWarmingUp = false;
+  for (const [event, added] of processListeners()) {
+    const kept = listeners.get(event) ?? [];
+    for (const one of added) if (!kept.includes(one)) process.off(event, one);
+  }
+  // For Bun 1.4.5, undefined is no change; a job asks for it as 0 then.
+  if (process.exitCode !== exitCode) process.exitCode = exitCode ?? 0;
   const [failure] = own.effects;
   return failure && `the warm-up ${module} ${failure.reason}`;
+}
+
+type Listener = (...values: unknown[]) => void;
+
+function processListeners(): Map<string | symbol, Listener[]> {
+  return new Map(
+    process.eventNames().map((event) => [event, process.rawListeners(event) as Listener[]]),
+  );
 }
 
 /** Loads one module; what goes wrong, and what has become different by it, is an effect of it. */
