@@ -1,6 +1,7 @@
 /**
  * `bun run test [WORD…]`: installs, builds, runs the test files whose path contains a WORD (all of
- * them without one), and prints as its last line how many tests passed and failed. Each folder of
+ * them without one), and prints as its last line how many tests passed and failed. `bun run test:long`
+ * runs those that have a long form in that form. Each folder of
  * tests/ is a group with a `bun test` of its own, so that a crash costs one group; the end-to-end
  * tests come last. It imports no package: a fresh clone has none.
  */
@@ -13,6 +14,13 @@ import { interruptible, runInterruptible } from "./helpers/interruption.ts";
 const testTimeoutMs = 30_000;
 /** For one group: a test that blocks its thread is ended by nothing else. */
 const groupTimeoutMs = 20 * 60_000;
+
+/** The long forms: which files have one, what asks for it, and the time they take together. */
+const long = {
+  words: ["warm/equality", "warm/forks"],
+  env: { PREFORK_CASES: "200", PREFORK_FORKS: "10000" },
+  groupTimeoutMs: 3 * 60 * 60_000,
+} as const;
 
 const root = dirname(import.meta.dir);
 const lastGroup = "e2e";
@@ -32,7 +40,10 @@ await interruptible(async (interrupted) => {
     tally.failed += part.failed;
     tally.skipped += part.skipped;
   };
-  const groups = findGroups(process.argv.slice(2));
+  const isLong = process.argv[2] === "--long";
+  if (isLong) Object.assign(process.env, long.env);
+  const limitMs = isLong ? long.groupTimeoutMs : groupTimeoutMs;
+  const groups = findGroups(isLong ? long.words : process.argv.slice(2));
   if (groups.size === 0) {
     say("no test file has such a path");
     count(oneFailed);
@@ -42,7 +53,7 @@ await interruptible(async (interrupted) => {
   } else {
     for (const [name, files] of groups) {
       process.stdout.write(`\n# tests/${name}\n`);
-      count(await runGroup(files, interrupted));
+      count(await runGroup(files, limitMs, interrupted));
     }
   }
   const skipped = tally.skipped > 0 ? `, ${tally.skipped} skipped` : "";
@@ -64,7 +75,11 @@ function findGroups(wanted: readonly string[]): Map<string, string[]> {
 }
 
 /** Runs the files of one group. A crash, and a file without a result, count as a failed test. */
-async function runGroup(files: readonly string[], interrupted: AbortSignal): Promise<Tally> {
+async function runGroup(
+  files: readonly string[],
+  limitMs: number,
+  interrupted: AbortSignal,
+): Promise<Tally> {
   const directory = mkdtempSync(join(tmpdir(), "prefork-tests-"));
   try {
     const report = join(directory, "junit.xml");
@@ -76,7 +91,7 @@ async function runGroup(files: readonly string[], interrupted: AbortSignal): Pro
         `--reporter-outfile=${report}`,
         ...files.map((file) => `./${file}`),
       ],
-      AbortSignal.any([interrupted, AbortSignal.timeout(groupTimeoutMs)]),
+      AbortSignal.any([interrupted, AbortSignal.timeout(limitMs)]),
     );
     const tally = readReport(existsSync(report) ? readFileSync(report, "utf8") : "", files);
     if (status === 0 || tally.failed > 0) return tally;
