@@ -9,7 +9,7 @@ import {
   PRIO_PROCESS,
   SYS_getpriority,
 } from "../../ffi/linux/constants.ts";
-import { allocate, cString, type Memory } from "../../ffi/memory.ts";
+import { allocate, copyOf, cString, type Memory } from "../../ffi/memory.ts";
 import { prctlMmMap } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { type StringList, stringList, utf8 } from "../base/strings.ts";
@@ -64,8 +64,22 @@ export function setShownWords(sys: Sys, argv: StringList, env: StringList): void
   words.set(argv.bytes);
   words.set(env.bytes, argv.bytes.length);
   const environment = words.from(argv.bytes.length);
-  const map = allocate(prctlMmMap.size);
   // The whole map is set: what is to stay has to be said, too.
+  fixedPlaces ??= placesThatStay(sys);
+  const map = copyOf(fixedPlaces);
+  prctlMmMap.set(map, "brk", check(sys.sbrk(0), "sbrk"));
+  prctlMmMap.point(map, "arg_start", words);
+  prctlMmMap.point(map, "arg_end", environment);
+  prctlMmMap.point(map, "env_start", environment);
+  prctlMmMap.point(map, "env_end", words.from(words.length));
+  if (sys.prctl_map(PR_SET_MM, PR_SET_MM_MAP, map, map.length, 0) >= 0) shownWords.push(words);
+}
+/** The kernel reads them in our memory whenever somebody looks. */
+const shownWords: Memory[] = [];
+
+/** Where the kernel believes the parts of our memory to be that stay where they are, also in those forked out of us. */
+function placesThatStay(sys: Sys): Memory {
+  const map = allocate(prctlMmMap.size);
   const field = statFields(sys);
   prctlMmMap.set(map, "start_code", field(26));
   prctlMmMap.set(map, "end_code", field(27));
@@ -73,16 +87,10 @@ export function setShownWords(sys: Sys, argv: StringList, env: StringList): void
   prctlMmMap.set(map, "start_data", field(45));
   prctlMmMap.set(map, "end_data", field(46));
   prctlMmMap.set(map, "start_brk", field(47));
-  prctlMmMap.set(map, "brk", check(sys.sbrk(0), "sbrk"));
-  prctlMmMap.point(map, "arg_start", words);
-  prctlMmMap.point(map, "arg_end", environment);
-  prctlMmMap.point(map, "env_start", environment);
-  prctlMmMap.point(map, "env_end", words.from(words.length));
   prctlMmMap.set(map, "exe_fd", 0xffff_ffff); // -1: the executable stays
-  if (sys.prctl_map(PR_SET_MM, PR_SET_MM_MAP, map, map.length, 0) >= 0) shownWords.push(words);
+  return map;
 }
-/** The kernel reads them in our memory whenever somebody looks. */
-const shownWords: Memory[] = [];
+let fixedPlaces: Memory | undefined;
 
 /** The nice value, -20 to 19. See getpriority(2): the kernel answers 20 - nice. */
 export function niceValue(sys: Sys): number {

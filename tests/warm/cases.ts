@@ -111,7 +111,7 @@ const eslintCalls = fc.oneof(
     ["given.ts", "small.js"],
     ["--fix", "given.ts"],
     ["--fix-dry-run", "--format", "json", "given.ts"],
-    ["--format", "html", "given.ts", "--no-color"],
+    ["--format", "json-with-metadata", "given.ts", "--no-color"],
     ["--color", "small.js"],
     ["--max-warnings", "0", "given.ts"],
     ["--quiet", "given.ts", "sample.ts"],
