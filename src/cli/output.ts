@@ -1,7 +1,11 @@
 /** What the commands print: the wording of failures, and where it goes. */
+import * as errno from "../../ffi/errno.ts";
 import type { Sys } from "../../ffi/sys.ts";
-import { type RawFd, standard } from "../os/fd.ts";
+import { SystemError } from "../os/errors.ts";
+import { standard } from "../os/fd.ts";
 import { writeText } from "../os/files.ts";
+import { exitNow } from "../os/process.ts";
+import { exitCodes } from "./exit-codes.ts";
 
 /**
  * The face under which prefork was called. `called` is how a subcommand is spelled under it, for
@@ -37,20 +41,24 @@ export class Output {
     return prefixBySubcommand[this.#subcommand ?? ""] ?? "prefork";
   }
 
+  /** What was asked for. The process ends when it cannot be written, unless its reader has seen enough. */
   print(text: string): void {
-    this.#write(standard.output, text);
+    try {
+      writeText(this.#sys, standard.output, text);
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      if (error.errno === errno.EPIPE) return;
+      this.complain(`cannot write: ${error.reason}`);
+      exitNow(this.#sys, exitCodes.preforkFailed);
+    }
   }
 
   /** One line on stderr: what failed, why, and how to mend it. */
   complain(message: string): void {
     // Names and paths may hold line breaks; a message is one line all the same.
     const line = message.replace(/\r?\n/g, "\\n");
-    this.#write(standard.error, `${this.#prefix}: ${line}\n`);
-  }
-
-  #write(fd: RawFd, text: string): void {
     try {
-      writeText(this.#sys, fd, text);
+      writeText(this.#sys, standard.error, `${this.#prefix}: ${line}\n`);
     } catch {
       // Ignoring it: nobody listens, and there is nowhere else to say so.
     }

@@ -196,6 +196,26 @@ describe("version", () => {
   });
 });
 
+describe("an answer that cannot be written", () => {
+  test.each(["version", "--help", "status", "status --json", "commands", "ping"])(
+    "%s: one line and 125",
+    async (words) => {
+      await using box = new Sandbox();
+      await box.serve();
+      const { stderr, end } = await box.bash(`prefork ${words} >/dev/full`);
+      expect(stderr).toMatch(/^prefork: cannot write: [^\n]*no space left[^\n]*\n$/);
+      expect(end).toBe(125);
+    },
+  );
+
+  test("nothing is said to a reader that has seen enough", async () => {
+    await using box = new Sandbox();
+    await box.bash("mkfifo fifo");
+    const run = await box.bash("exec 5<>fifo 6>fifo 5<&-; prefork --help >&6");
+    expect(run).toEqual(ended());
+  });
+});
+
 describe("words that make no sense", () => {
   const usageErrors: [call: string[], complaint: string][] = [
     [["prefork"], "prefork: no subcommand was given (see 'prefork --help')"],
