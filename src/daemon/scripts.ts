@@ -336,7 +336,8 @@ export class Scripts implements Disposable {
       if (!isMiss) reason = difference;
       isMiss = true;
     }
-    if (isMiss) script.misses += 1;
+    // Whether an image that is being made would fit is not known yet.
+    if (isMiss && !script.isBuilding) script.misses += 1;
     return { variant: undefined, reason: reason ?? this.#whyNone(script) };
   }
 
@@ -372,6 +373,7 @@ export class Scripts implements Disposable {
         // already.
         script.modules = recorded === undefined ? [] : recordedModules(script, recorded);
       }
+      script.misses = 0;
       this.#build(script, model, { round: 1, usedMs: this.#loop.nowMs(), rebuilt: 0 });
     };
     const orders: Orders = {
@@ -507,7 +509,6 @@ export class Scripts implements Disposable {
             this.#failed(script, `${prepared.excluded[0]?.module} ${prepared.excluded[0]?.reason}`);
             return false;
           }
-          script.misses = 0;
           variant.prepared = prepared;
           variant.watching = this.#parts.watches.watch(prepared.inputNames, (file) =>
             this.#inputChanged(script, variant, file),

@@ -1,6 +1,6 @@
 /** When spares and images are made and let go: by what the machine has room for. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { inputQuietMs, refillDelayMsMax } from "../../src/base/limits.ts";
 import { canDisguise, disguise } from "../helpers/disguise.ts";
 import { ended, type Running, Sandbox } from "../helpers/sandbox.ts";
@@ -233,5 +233,35 @@ describe("when a file changes", () => {
     // Unless it changed in the moment between, which the sweep finds out: then this run is cold.
     await edited.run();
     await edited.runUntilWarm();
+  });
+
+  test("a run that fits no image gets its own after the second time, whatever is made anew between", async () => {
+    await using box = new Sandbox();
+    const mark = (value: string): string =>
+      `export const mark = process.env["MARK"];\n// ${value}\n`;
+    const module = box.write("work/mark.ts", mark("a"));
+    const script = box.write(
+      "work/script.ts",
+      'import { mark } from "./mark.ts";\nconsole.log(mark);\n',
+    );
+    const daemon = await box.serve();
+    const run = async (value: string): Promise<void> => {
+      const result = await startWarm(box, script, [], { env: { MARK: value } }).ended;
+      expect(result).toEqual(ended({ stdout: `${value}\n` }));
+    };
+    expect((await runUntilWarm(box, async () => await run("one"))).isWarm).toBe(true);
+    const pid = await until("the image is ready", async () => await pidOf(box));
+    await run("two");
+    writeFileSync(module, mark("b"));
+    await anotherThan(box, pid);
+    const before = await warmRuns(box);
+    await run("two");
+    await until("it has an image of its own", async () => {
+      const variants = (await scriptsOf(box))[0]?.variants ?? [];
+      return variants.length === 2 && variants.every(({ spares }) => spares === 1);
+    });
+    await run("two");
+    expect(await warmRuns(box)).toBe(before + 1);
+    expect(daemon.log().match(/making the image of .* anew/g)).toHaveLength(1);
   });
 });
