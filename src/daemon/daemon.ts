@@ -31,7 +31,8 @@ import type { Log } from "./log.ts";
 import { Loop } from "./loop.ts";
 import { Machine } from "./machine.ts";
 import { baseImageProcess } from "./processes.ts";
-import { type ScriptReport, Scripts } from "./scripts.ts";
+import type { ScriptReport } from "./script.ts";
+import { Scripts } from "./scripts.ts";
 import { Starters } from "./starters.ts";
 import { Watches } from "./watches.ts";
 
