@@ -6,6 +6,7 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { closeSync, existsSync, mkdirSync, openSync, symlinkSync } from "node:fs";
 import { type Ended, ended, Sandbox, type StartOptions } from "../helpers/sandbox.ts";
 import { until } from "../helpers/wait.ts";
+import { runUntilWarm } from "../helpers/warm.ts";
 
 setDefaultTimeout(60_000);
 
@@ -275,6 +276,19 @@ test("what is not there is told", async () => {
   expect(unknown.stderr).toBe(
     "prefork: no script named 'something' has been run by this daemon (run one with 'prefork run --warm')\n",
   );
+});
+
+test("why knows a script by the word it was run by, and tells a note once", async () => {
+  await using box = new Sandbox();
+  box.write("work/deep/draws.ts", "for (let i = 0; i < 3; i++) Math.random();\n");
+  box.write("work/deep/tool.ts", 'import "./draws.ts";\n');
+  await box.serve();
+  const run = async (): Promise<Ended> => await box.bash("cd deep && pfc -w --warm ./tool.ts");
+  expect(await runUntilWarm(box, run)).toMatchObject({ isWarm: true });
+  const told = await box.bash("cd deep && prefork why ./tool.ts");
+  expect(told).toMatchObject({ end: 0, stderr: "" });
+  expect(told.stdout).toContain("/deep/tool.ts\n");
+  expect(told.stdout.match(/note: .*draws\.ts has drawn a random number/g)).toHaveLength(1);
 });
 
 test("how a warm-up wanted the process to end, and what it listens for, is no job's business", async () => {

@@ -1,6 +1,8 @@
 /** `prefork why`: how scripts and configured commands run, warm or cold, and what decided that. */
 import { status } from "../../client/control.ts";
 import type { Guard } from "../../domain/warmth.ts";
+import { findScript } from "../../execution/script.ts";
+import { workingDirectory } from "../../os/process.ts";
 import { exitCodes } from "../exit-codes.ts";
 import {
   isBeside,
@@ -18,7 +20,8 @@ export const whyCommand: Command = {
   options: { json: jsonOption, ...discoveryOptions, help: helpOption },
   operand: {
     name: "name",
-    description: "a configured command, or a part of a script's path; all when left out",
+    description:
+      "what was run: a configured command, a tool, a file; or a part of its path; all when left out",
     isTaken: true,
   },
   examples: (name) => [
@@ -31,8 +34,10 @@ export const whyCommand: Command = {
     const wanted = textValue(values, "name");
     const isMeasured = values["json"] === true && isBeside(daemon, report);
     const told = isMeasured ? measured(sys, report) : report;
+    const file = wanted && findScript(wanted, workingDirectory(sys) ?? "/");
     const scripts = scriptsOf(told).filter(
-      ({ name, script }) => wanted === undefined || name === wanted || script.includes(wanted),
+      ({ name, script }) =>
+        wanted === undefined || name === wanted || script === file || script.includes(wanted),
     );
     if (values["json"] === true) {
       output.print(`${JSON.stringify(scripts)}\n`);

@@ -59,7 +59,10 @@ export function observe(seen: Observations, args: readonly string[]): () => void
     for (const importer of importers) seen.effects.push({ module: importer, reason: isImporter });
   };
   const note: Tell = (reason) => {
-    if (!seen.isWarmingUp) seen.notes.push({ module: callingModule(), reason });
+    if (seen.isWarmingUp) return;
+    const module = callingModule();
+    const isKnown = seen.notes.some((one) => one.module === module && one.reason === reason);
+    if (!isKnown) seen.notes.push({ module, reason });
   };
   observeEnvironment(seen, wrapping, effect);
   observeDirectory(seen, wrapping, effect);
