@@ -64,22 +64,19 @@ export function observe(seen: Observations, args: readonly string[]): () => void
     const isKnown = seen.notes.some((one) => one.module === module && one.reason === reason);
     if (!isKnown) seen.notes.push({ module, reason });
   };
+  const refused: Tell = (reason) => {
+    effect(reason);
+    if (!seen.isWarmingUp) throw new RefusedError(reason);
+  };
   observeEnvironment(seen, wrapping, effect);
   observeDirectory(seen, wrapping, effect);
   observeArguments(seen, wrapping, args);
   observeFiles(seen, wrapping);
+  refuseWhatReachesOut(wrapping, refused);
   accessFilesAtOnce(wrapping);
   for (const name of ["setTimeout", "setInterval", "setImmediate"] as const) {
     wrapping.wrap(globalThis, name, () => effect(`calls ${name}()`));
   }
-  for (const name of ["spawn", "spawnSync", "serve", "connect", "listen", "udpSocket"] as const) {
-    wrapping.wrap(Bun, name, () => effect(`calls Bun.${name}()`));
-  }
-  for (const name of ["spawn", "spawnSync", "exec", "execSync", "execFile", "execFileSync"]) {
-    wrapping.wrap(childProcess, name, () => effect(`calls child_process.${name}()`));
-  }
-  wrapping.wrap(globalThis, "fetch", () => effect("calls fetch()"));
-  wrapping.wrap(globalThis, "Worker", () => effect("starts a Worker"));
   wrapping.wrap(process, "dlopen", () => effect("loads a native addon"));
   for (const name of ["on", "once", "addListener", "prependListener", "prependOnceListener"]) {
     wrapping.wrap(process, name, ([event]) => {
@@ -93,9 +90,6 @@ export function observe(seen: Observations, args: readonly string[]): () => void
   for (const name of ["createContext", "runInNewContext"]) {
     wrapping.wrap(vm, name, () => effect("makes a context, which has random numbers of its own"));
   }
-  for (const name of ["writeFileSync", "appendFileSync", "mkdirSync", "mkdtempSync", "rmSync"]) {
-    wrapping.wrap(fs, name, () => effect(`calls fs.${name}()`));
-  }
   // The value of one module for all its jobs, which the modules that do so (keys, seeds of hashes)
   // can bear.
   wrapping.wrap(Math, "random", () => note("has drawn a random number, once for all jobs"));
@@ -106,6 +100,63 @@ export function observe(seen: Observations, args: readonly string[]): () => void
   wrapping.wrap(Bun, "randomUUIDv7", () => effect("draws random bytes"));
   observeClocks(wrapping, effect, note);
   return () => wrapping.unwrap();
+}
+
+/** What a module wants to do while it is loaded ahead, and is left to those that load it for a job. */
+export class RefusedError extends Error {}
+
+/**
+ * What would be felt outside of this process is not done: each job that loads the module does it itself, and once more
+ * would be once too often. Connections that node:net and node:http open are found out about afterwards.
+ */
+function refuseWhatReachesOut(wrapping: Wrapping, refused: Tell): void {
+  const places = [
+    ["Bun", Bun, ["spawn", "spawnSync", "serve", "connect", "listen", "udpSocket", "write"]],
+    [
+      "child_process",
+      childProcess,
+      ["spawn", "spawnSync", "exec", "execSync", "execFile", "execFileSync", "fork"],
+    ],
+    ["process", process, ["kill", "exit", "reallyExit", "abort"]],
+    ["fs", fs, changingFiles.flatMap((name) => [name, `${name}Sync`])],
+    ["fs", fs, ["createWriteStream"]],
+    ["globalThis", globalThis, ["fetch", "Worker", "WebSocket"]],
+  ] as const;
+  for (const [place, owner, names] of places) {
+    for (const name of names) wrapping.wrap(owner, name, () => refused(`calls ${place}.${name}()`));
+  }
+  for (const [owner, name] of [
+    [fs, "open"],
+    [fs, "openSync"],
+    [fs.promises, "open"],
+  ] as const) {
+    wrapping.wrap(owner, name, ([, flags]) => {
+      if (opensForWriting(flags)) refused(`opens a file for writing`);
+    });
+  }
+  // Nobody may wait for what was refused.
+  const onUnawaited = (error: unknown): void => {
+    if (!(error instanceof RefusedError)) throw error;
+  };
+  for (const event of ["unhandledRejection", "uncaughtException"] as const) {
+    process.on(event, onUnawaited);
+    wrapping.defer(() => process.off(event, onUnawaited));
+  }
+}
+
+/** Functions of node:fs; each has a namesake that ends in `Sync`. */
+const changingFiles: readonly string[] = [
+  ...["appendFile", "writeFile", "write", "writev", "copyFile", "cp", "truncate", "ftruncate"],
+  ...["mkdir", "mkdtemp", "rm", "rmdir", "unlink", "rename", "link", "symlink"],
+  ...["chmod", "fchmod", "lchmod", "chown", "fchown", "lchown", "utimes", "futimes", "lutimes"],
+];
+
+function opensForWriting(flags: unknown): boolean {
+  const { O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND } = fs.constants;
+  if (typeof flags === "string") return /[wa+]/.test(flags);
+  return (
+    typeof flags === "number" && (flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND)) !== 0
+  );
 }
 
 /** Functions of node:crypto that give what no two jobs may have. */

@@ -32,7 +32,13 @@ import {
   survey,
   withImporters,
 } from "./modules.ts";
-import { isImporter, noteWholeEnvironment, Observations, observe } from "./observe.ts";
+import {
+  isImporter,
+  noteWholeEnvironment,
+  Observations,
+  observe,
+  RefusedError,
+} from "./observe.ts";
 import {
   findStreamCopies,
   findTerminalSettings,
@@ -203,7 +209,9 @@ async function load(module: string, seen: Observations, before: State): Promise<
   try {
     await import(module);
   } catch (error) {
-    seen.effects.push({ module, reason: `cannot be loaded ahead: ${reasonOf(error)}` });
+    const reason = reasonOf(error);
+    const isTold = error instanceof RefusedError; // of what it calls
+    seen.effects.push({ module, reason: isTold ? reason : `cannot be loaded ahead: ${reason}` });
   }
   const difference = before.difference();
   if (difference !== undefined) seen.effects.push({ module, reason: difference });

@@ -8,8 +8,8 @@ export class Wrapping {
   #isActive = true;
 
   /**
-   * `owner[name]` calls `watch` with its arguments first. A module that has kept the wrapper may do
-   * so for ever: after `unwrap` it does what the function does, and no more.
+   * `owner[name]` calls `watch` with its arguments first; what that throws, the caller gets instead. A module that has
+   * kept the wrapper may do so for ever: after `unwrap` it does what the function does, and no more.
    */
   wrap(owner: object, name: string, watch: (args: readonly unknown[]) => void): void {
     this.#put(owner, name, (original) => {
@@ -38,9 +38,16 @@ export class Wrapping {
     const original = holder[name];
     if (typeof original !== "function") return;
     const own = Object.getOwnPropertyDescriptor(owner, name);
-    if (own?.configurable === false) return;
     const wrapper = wrapperOf(original as AnyFunction);
     Object.defineProperties(wrapper, Object.getOwnPropertyDescriptors(original));
+    if (own?.configurable === false) {
+      if (!own.writable) return;
+      holder[name] = wrapper; // those of `Bun`
+      this.#undo.push(() => {
+        if (holder[name] === wrapper) holder[name] = original;
+      });
+      return;
+    }
     const { enumerable = true } = own ?? {};
     Object.defineProperty(owner, name, {
       value: wrapper,
