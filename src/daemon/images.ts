@@ -48,6 +48,8 @@ export interface ImageStatus {
   readonly state: ImageState;
   readonly pid: number;
   readonly spares: number;
+  /** So many it is to have: fewer when nobody has used it for long, or memory is short. */
+  readonly sparesKept: number;
   readonly served: number;
   /** Without jobs that have become another program: they share nothing with it. */
   readonly forks: readonly Fork[];
@@ -127,6 +129,7 @@ export class Image implements Disposable {
       state: this.#state,
       pid: this.#pid,
       spares: spares.length,
+      sparesKept: this.#sparesKept,
       served: this.#served,
       forks: [...spares, ...jobs],
     };

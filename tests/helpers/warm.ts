@@ -27,6 +27,7 @@ interface ScriptStatus {
     readonly state: string;
     readonly pid: number;
     readonly spares: number;
+    readonly sparesKept: number;
     /** How many modules are loaded ahead. */
     readonly modules: number;
     /** The modules that each job loads by itself. */
@@ -77,7 +78,8 @@ export async function untilSettled(box: Sandbox): Promise<void> {
       const { running } = await box.status();
       const variants = scripts.flatMap((script) => script.variants);
       return (
-        running === 0 && variants.every(({ state, spares }) => state === "ready" && spares > 0)
+        running === 0 &&
+        variants.every(({ state, spares, sparesKept }) => state === "ready" && spares >= sparesKept)
       );
     },
     60_000,
