@@ -352,14 +352,12 @@ export class Scripts implements Disposable {
     start: Start,
     job: { directory: RawFd; circumstances: Circumstances; reason: string },
   ): void {
-    const { sys, log } = this.#loop;
+    const { log } = this.#loop;
     script.cold += 1;
     script.reason = job.reason;
     log.debug(`job ${start.id} (${script.recipe.path}) runs cold: ${job.reason}`);
     const { env } = start.request;
-    const model = this.#wantsImage(script, job.circumstances)
-      ? { env, directory: duplicate(sys, job.directory), circumstances: job.circumstances }
-      : undefined;
+    const model = this.#keepModel(script, env, job);
     let recorded: string | undefined;
     const finish = (hasRun: boolean): void => {
       if (!model) return;
@@ -424,6 +422,26 @@ export class Scripts implements Disposable {
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
       cold.onRefused(errorRefused(start.request, error));
+    }
+  }
+
+  /**
+   * What an image is to be made of when the job has ended, if there should be one. For want of a
+   * descriptor there is none: the job, which may have failed to run warm by now, runs all the same.
+   */
+  #keepModel(
+    script: Script,
+    env: StringList,
+    { directory, circumstances }: { directory: RawFd; circumstances: Circumstances },
+  ): Model | undefined {
+    if (!this.#wantsImage(script, circumstances)) return undefined;
+    const { sys, log } = this.#loop;
+    try {
+      return { env, directory: duplicate(sys, directory), circumstances };
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      log.warn(`no image of ${script.recipe.path} is made after this run: ${error.message}`);
+      return undefined;
     }
   }
 
