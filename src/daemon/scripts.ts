@@ -134,6 +134,8 @@ export class Scripts implements Disposable {
   readonly #loop: Loop;
   readonly #parts: ScriptsParts;
   readonly #scripts = new Map<string, Script>();
+  /** Of jobs that run cold and have not ended: images are to be made of them then. */
+  readonly #models = new Set<Model>();
   #upkeep: Timer | undefined;
   #isClosed = false;
 
@@ -210,7 +212,8 @@ export class Scripts implements Disposable {
         start.onStarted(pid);
       },
       onRefused: (refused) => {
-        if (refused.code !== "lost") return start.onRefused(refused);
+        // While the daemon ends, it may be us who have killed the child: nothing is begun any more.
+        if (refused.code !== "lost" || this.#isClosed) return start.onRefused(refused);
         // It had not said that it has started: nothing of the script has run.
         this.#drop(script, variant);
         this.#failed(script, "a child died before it started");
@@ -258,9 +261,16 @@ export class Scripts implements Disposable {
     for (const script of this.#scripts.values()) {
       for (const variant of script.variants) this.#drop(script, variant);
     }
+    for (const { directory } of this.#models) directory[Symbol.dispose]();
+    this.#models.clear();
   }
 
+  /** Closes everything, also what jobs about to start are waiting for. */
   [Symbol.dispose](): void {
+    this.#isClosed = true;
+    for (const { variants } of this.#scripts.values()) {
+      for (const { image } of variants) image[Symbol.dispose]();
+    }
     this.close();
   }
 
@@ -362,6 +372,7 @@ export class Scripts implements Disposable {
     const finish = (hasRun: boolean): void => {
       if (!model) return;
       using _directory = model.directory;
+      this.#models.delete(model);
       // Another that ran at the same time may have ended first.
       if (!hasRun || !this.#wantsImage(script, job.circumstances)) return;
       if (!script.modules) {
@@ -437,7 +448,9 @@ export class Scripts implements Disposable {
     if (!this.#wantsImage(script, circumstances)) return undefined;
     const { sys, log } = this.#loop;
     try {
-      return { env, directory: duplicate(sys, directory), circumstances };
+      const model = { env, directory: duplicate(sys, directory), circumstances };
+      this.#models.add(model);
+      return model;
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
       log.warn(`no image of ${script.recipe.path} is made after this run: ${error.message}`);
