@@ -104,6 +104,11 @@ export class ScriptImages {
     return this.#variants.length === 0 && !this.#isBuilding;
   }
 
+  /** Nothing is begun any more. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   /** Why none is made any more, if so. */
   get quarantine(): string | undefined {
     return this.#quarantined?.reason;
@@ -218,6 +223,13 @@ export class ScriptImages {
   close(): void {
     this.#isClosed = true;
     for (const variant of this.#variants) this.drop(variant);
+  }
+
+  /** Closes everything, also what jobs about to start are waiting for. */
+  [Symbol.dispose](): void {
+    this.#isClosed = true;
+    for (const { image } of this.#variants) image[Symbol.dispose]();
+    this.close();
   }
 
   /** Lets one go. Running jobs are not touched. */

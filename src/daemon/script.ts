@@ -2,7 +2,7 @@
  * One script of the user's, and how its jobs run: out of an image where that makes no difference, else cold. The first
  * cold run tells which modules it has loaded, and behind a cold run an image is made for the next one like it.
  */
-import { firstString, utf8 } from "../base/strings.ts";
+import { firstString, type StringList, utf8 } from "../base/strings.ts";
 import type { Circumstances, Orders } from "../domain/warmth.ts";
 import { errorRefused } from "../execution/program.ts";
 import type { Recipe } from "../execution/script.ts";
@@ -12,6 +12,7 @@ import type { Fork } from "./images.ts";
 import type { Loop } from "./loop.ts";
 import { freshScriptProcess } from "./processes.ts";
 import {
+  type Model,
   ScriptImages,
   type ScriptImagesParts,
   type Variant,
@@ -49,6 +50,8 @@ export class Script {
   readonly #loop: Loop;
   readonly #parts: ScriptImagesParts;
   readonly #recipe: Recipe;
+  /** Of jobs that run cold and have not ended: images are to be made of them then. */
+  readonly #models = new Set<Model>();
   #warm = 0;
   #cold = 0;
   #reason: string | undefined;
@@ -95,7 +98,8 @@ export class Script {
         start.onStarted(pid);
       },
       onRefused: (refused) => {
-        if (refused.code !== "lost") return start.onRefused(refused);
+        // While the daemon ends, it may be us who have killed the child: nothing is begun any more.
+        if (refused.code !== "lost" || this.images.isClosed) return start.onRefused(refused);
         // It had not said that it has started: nothing of the script has run.
         this.images.fail(variant, "a child died before it started");
         this.#runCold(job, "the child that was to run it died");
@@ -109,19 +113,17 @@ export class Script {
   }
 
   #runCold({ start, directory, circumstances }: ScriptJob, reason: string): void {
-    const { sys, log } = this.#loop;
     const { path, prefix, from } = this.#recipe;
     this.#cold += 1;
     this.#reason = reason;
-    log.debug(`job ${start.id} (${path}) runs cold: ${reason}`);
+    this.#loop.log.debug(`job ${start.id} (${path}) runs cold: ${reason}`);
     const { env } = start.request;
-    const model = this.images.wants(circumstances)
-      ? { env, directory: duplicate(sys, directory), circumstances }
-      : undefined;
+    const model = this.#keepModel(env, directory, circumstances);
     let recorded: string | undefined;
     const finish = (hasRun: boolean): void => {
       if (!model) return;
       using _directory = model.directory;
+      this.#models.delete(model);
       // Another that ran at the same time may have ended first.
       if (!hasRun || !this.images.wants(circumstances)) return;
       // One that was killed has not told: then each job loads them, in a runtime that is there already.
@@ -176,6 +178,37 @@ export class Script {
       if (!(error instanceof SystemError)) throw error;
       cold.onRefused(errorRefused(start.request, error));
     }
+  }
+
+  /**
+   * What an image is to be made of when the job has ended, if there should be one. For want of a
+   * descriptor there is none: the job, which may have failed to run warm by now, runs all the same.
+   */
+  #keepModel(env: StringList, directory: RawFd, circumstances: Circumstances): Model | undefined {
+    if (!this.images.wants(circumstances)) return undefined;
+    const { sys, log } = this.#loop;
+    try {
+      const model = { env, directory: duplicate(sys, directory), circumstances };
+      this.#models.add(model);
+      return model;
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      log.warn(`no image of ${this.#recipe.path} is made after this run: ${error.message}`);
+      return undefined;
+    }
+  }
+
+  /** Lets all images go, and what others would be made of. Running jobs are not touched. */
+  close(): void {
+    this.images.close();
+    for (const { directory } of this.#models) directory[Symbol.dispose]();
+    this.#models.clear();
+  }
+
+  /** Closes everything, also what jobs about to start are waiting for. */
+  [Symbol.dispose](): void {
+    this.images[Symbol.dispose]();
+    this.close();
   }
 
   /** Those that a run tells of, but for the script itself; from a process of the same binary. */

@@ -92,11 +92,13 @@ export class Scripts implements Disposable {
   /** Lets all images go. Running jobs are not touched. */
   close(): void {
     this.#upkeep?.cancel();
-    for (const { images } of this.#scripts.values()) images.close();
+    for (const script of this.#scripts.values()) script.close();
   }
 
+  /** Closes everything, also what jobs about to start are waiting for. */
   [Symbol.dispose](): void {
-    this.close();
+    this.#upkeep?.cancel();
+    for (const script of this.#scripts.values()) script[Symbol.dispose]();
   }
 
   /** By all that makes it what it is: the recipe, and the values of the variables it names. */

@@ -53,6 +53,8 @@ export class Starters implements Disposable {
   readonly #children: Children;
   /** Those that have been given a job and have not said yet how that goes. */
   readonly #assigned = new Set<Starter>();
+  /** Those whose sockets are open: one that records is listened to until its job ends. */
+  readonly #open = new Set<Starter>();
 
   constructor(loop: Loop, children: Children) {
     this.#loop = loop;
@@ -66,12 +68,14 @@ export class Starters implements Disposable {
   adopt(pid: number, socket: Fd, events: StarterEvents): Starter | undefined {
     using owned = new Scope();
     owned.use(socket);
-    const starter = new Starter(this.#loop, { pid, socket, events, assigned: this.#assigned });
+    const parts = { pid, socket, events, assigned: this.#assigned, open: this.#open };
+    const starter = new Starter(this.#loop, parts);
     this.#loop.poller.add(socket.raw, () => starter.receive());
     owned.defer(() => this.#loop.poller.remove(socket.raw));
     // Last: from here on its end is told to the starter, whose socket must not have been closed.
     if (!this.#children.watch(pid, starter.childEvents)) return undefined;
     owned.move();
+    this.#open.add(starter);
     return starter;
   }
 
@@ -96,6 +100,7 @@ export class Starters implements Disposable {
   /** Closes everything, also what jobs about to start are waiting for. */
   [Symbol.dispose](): void {
     for (const starter of [...this.#assigned]) starter.abandon("the daemon has ended");
+    for (const starter of [...this.#open]) starter.hangUp();
   }
 }
 
@@ -104,6 +109,7 @@ interface StarterParts {
   readonly socket: Fd;
   readonly events: StarterEvents;
   readonly assigned: Set<Starter>;
+  readonly open: Set<Starter>;
 }
 
 type StarterState = "idle" | "assigned" | "executing" | "started" | "over";
@@ -113,6 +119,7 @@ export class Starter {
   readonly #loop: Loop;
   readonly #events: StarterEvents;
   readonly #assigned: Set<Starter>;
+  readonly #open: Set<Starter>;
   #state: StarterState = "idle";
   /** Until it has started its job, or is given up. */
   #socket: Fd | undefined;
@@ -126,6 +133,7 @@ export class Starter {
     this.#socket = parts.socket;
     this.#events = parts.events;
     this.#assigned = parts.assigned;
+    this.#open = parts.open;
   }
 
   /** Its life as a child of ours, which is the job's from the moment it has started that. */
@@ -192,6 +200,7 @@ export class Starter {
   /** Does not listen to it any longer. */
   hangUp(): void {
     if (!this.#socket) return;
+    this.#open.delete(this);
     this.#loop.poller.remove(this.#socket.raw);
     this.#socket[Symbol.dispose]();
     this.#socket = undefined;

@@ -12,6 +12,9 @@ const limitMs = 600_000;
 
 /** Those that take longest come first. */
 const explorations = [
+  ["serving", "runs a script cold"],
+  ["serving", "runs a script whose spare dies with its job"],
+  ["serving", "runs a script warm"],
   ["opening", "runs a built-in command warm"],
   ["serving", "runs a built-in command warm"],
   ["serving", "loses a client"],
