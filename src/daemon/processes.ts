@@ -1,4 +1,5 @@
 /** The processes of ours that a daemon starts: what each is called, is given and is told first. */
+import * as errno from "../../ffi/errno.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { ownDescriptorsMin } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
@@ -51,7 +52,10 @@ export function spawnProcess(sys: Sys, build: ProcessBuild): { pid: number; sock
 /** The first message to a process for scripts. @throws SystemError */
 export function sendOrders(sys: Sys, socket: RawFd, orders: Orders): void {
   const message = { type: "orders", json: JSON.stringify(orders) } as const;
-  sendMessage(sys, socket, { id: 0, message }, [], { wait: false });
+  const outcome = sendMessage(sys, socket, { id: 0, message }, [], { wait: false });
+  // A process that has not got them would wait for them.
+  if (outcome === "again") throw new SystemError("sendmsg", errno.EAGAIN);
+  if (outcome === "gone") throw new SystemError("sendmsg", errno.EPIPE);
 }
 
 /** A starter of one job. Who leads a group cannot begin a session: it stays in ours. */
