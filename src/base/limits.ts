@@ -100,9 +100,6 @@ export const ownDescriptorsMin = 256;
 /** A trial child of an image must have come to its end within this time. */
 export const trialTimeoutMs = 5000;
 
-/** One module that a script may load, and need not, must have loaded within this time. */
-export const loadTimeoutMs = 5000;
-
 /** A script's image must have loaded its modules within this time. */
 export const prepareTimeoutMs = 60_000;
 

@@ -31,7 +31,7 @@ interface ScriptStatus {
     /** How many modules are loaded ahead. */
     readonly modules: number;
     /** The modules that each job loads by itself. */
-    readonly excluded: readonly { readonly module: string; readonly reason: string }[];
+    readonly excluded: readonly { readonly module: string }[];
   }[];
 }
 

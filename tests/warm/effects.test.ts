@@ -1,9 +1,9 @@
 /**
  * What a module does outside of its process while it is loaded is done once by each run, and never by the image, which
- * loads modules ahead; and a run that does not load a module does not feel that another one has.
+ * loads modules ahead.
  */
-import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { type Ended, ended, Sandbox } from "../helpers/sandbox.ts";
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { ended, Sandbox } from "../helpers/sandbox.ts";
 import { runUntilWarm, scriptsOf, startWarm } from "../helpers/warm.ts";
 
 setDefaultTimeout(60_000);
@@ -26,7 +26,7 @@ const ways: Readonly<Record<string, string>> = {
   "a failure that is caught": 'try { fs.appendFileSync(log, "x\\n"); } catch {}',
 };
 
-test.each(Object.entries(ways))("once a run: %s", async (_, statement) => {
+test.each(Object.entries(ways))("%s", async (_, statement) => {
   await using box = new Sandbox();
   const log = box.write("log", "");
   box.write(
@@ -56,86 +56,4 @@ test.each(Object.entries(ways))("once a run: %s", async (_, statement) => {
   const [told] = await scriptsOf(box);
   // The other one is loaded ahead all the same.
   expect(told?.variants).toMatchObject([{ modules: 1 }]);
-});
-
-describe("a module that is found by a name that is worked out", () => {
-  const script = `const { value } = await import("./" + process.argv[2] + ".ts");
-    console.log(value, [].extra, (await import("node:fs")).extra, globalThis.extra, process.exitCode);
-    process.exit();
-  `;
-  const runner = (box: Sandbox): ((name: string) => Promise<Ended>) => {
-    const file = box.write("work/script.ts", script);
-    return async (name) => await startWarm(box, file, [name]).ended;
-  };
-
-  test("is loaded ahead, and counts as any other", async () => {
-    await using box = new Sandbox();
-    const run = runner(box);
-    box.write("work/calm.ts", 'export const value = "calm";\n');
-    await box.serve();
-    const said = (value: string): Ended =>
-      ended({ stdout: `${value} undefined undefined undefined undefined\n` });
-    const { runs, isWarm } = await runUntilWarm(box, async () => await run("calm"));
-    expect(isWarm).toBe(true);
-    for (const result of runs) expect(result).toEqual(said("calm"));
-    expect((await scriptsOf(box))[0]?.variants).toMatchObject([{ modules: 1, excluded: [] }]);
-    box.write("work/calm.ts", 'export const value = "changed";\n');
-    expect(await run("calm")).toEqual(said("changed"));
-  });
-
-  const changes: Readonly<Record<string, readonly [statement: string, told: string]>> = {
-    "a built-in object": ["Array.prototype.extra = 1;", "changes Array.prototype.extra"],
-    "a module of the runtime": ['import fs from "node:fs"; fs.extra = 1;', "changes node:fs.extra"],
-    "a global": ["globalThis.extra = 1;", "changes globalThis.extra"],
-    "how the process ends": ["process.exitCode = 3;", "changes process.exitCode"],
-    "a listener": ['process.on("exit", () => console.log("extra"));', "changes listeners.exit"],
-  };
-
-  test.each(Object.entries(changes))("and changes %s, is not", async (_, [statement, told]) => {
-    await using box = new Sandbox();
-    const run = runner(box);
-    box.write("work/calm.ts", 'export const value = "calm";\n');
-    box.write("work/loud.ts", `${statement}\nexport const value = "loud";\n`);
-    await box.serve();
-    // The first run tells of the loud one, and what it has changed there, it changes in each run.
-    const loud = await run("loud");
-    expect(loud).not.toEqual(await run("calm"));
-    expect(await runUntilWarm(box, async () => await run("loud"))).toMatchObject({
-      isWarm: true,
-      runs: expect.arrayContaining([loud]),
-    });
-    expect(await run("loud")).toEqual(loud);
-    expect(await run("calm")).toEqual(
-      ended({ stdout: "calm undefined undefined undefined undefined\n" }),
-    );
-    const [variant] = (await scriptsOf(box))[0]?.variants ?? [];
-    expect(variant?.excluded.map(({ reason }) => reason)).toContainEqual(
-      expect.stringContaining(told),
-    );
-  });
-
-  test("and waits for what only a job has, is not", async () => {
-    await using box = new Sandbox();
-    const file = box.write("work/script.ts", script);
-    box.write(
-      "work/ask.ts",
-      `export const value = await new Promise((resolve) => {
-         process.stdin.once("data", (bytes) => resolve(String(bytes).trim()));
-       });
-      `,
-    );
-    await box.serve();
-    const run = async (): Promise<Ended> => {
-      const job = startWarm(box, file, ["ask"], { stdin: "pipe" });
-      await job.write("said\n");
-      return await job.ended;
-    };
-    const { runs, isWarm } = await runUntilWarm(box, run);
-    expect(isWarm).toBe(true);
-    for (const result of runs) {
-      expect(result).toEqual(ended({ stdout: "said undefined undefined undefined undefined\n" }));
-    }
-    const [variant] = (await scriptsOf(box))[0]?.variants ?? [];
-    expect(variant?.excluded).toMatchObject([{ reason: "does not end while it is loaded" }]);
-  });
 });

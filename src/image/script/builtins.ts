@@ -10,4 +10,3 @@ export const nodeCrypto: typeof import("node:crypto") = process.getBuiltinModule
 export const os: typeof import("node:os") = process.getBuiltinModule("node:os");
 export const path: typeof import("node:path") = process.getBuiltinModule("node:path");
 export const vm: typeof import("node:vm") = process.getBuiltinModule("node:vm");
-export const { isBuiltin }: typeof import("node:module") = process.getBuiltinModule("node:module");

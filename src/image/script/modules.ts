@@ -2,7 +2,7 @@
  * Which modules a script consists of, and in which order they are to be loaded ahead. The first run
  * tells which were loaded; how they hang together is read from their text.
  */
-import { fs, isBuiltin, path } from "./builtins.ts";
+import { fs, path } from "./builtins.ts";
 
 /** Modules by file, with the files they import among them. */
 export type Graph = ReadonlyMap<string, readonly string[]>;
@@ -39,8 +39,6 @@ export interface Survey {
   readonly absent: ReadonlySet<string>;
   /** Modules in whose text the environment occurs in a way that cannot be observed. */
   readonly readsEnvironment: ReadonlySet<string>;
-  /** The modules of the runtime that they import. */
-  readonly builtins: ReadonlySet<string>;
 }
 
 /** Reads the imports of `files`. A file that cannot be read or parsed has none. */
@@ -49,13 +47,11 @@ export function survey(files: readonly string[]): Survey {
   const graph = new Map<string, readonly string[]>();
   const absent = new Set<string>();
   const readsEnvironment = new Set<string>();
-  const builtins = new Set<string>();
   for (const file of files) {
     const imported: string[] = [];
     const text = textOf(file);
     if (/\bBun\s*\.\s*env\b|\bimport\.meta\.env\b/.test(text)) readsEnvironment.add(file);
     for (const specifier of importsOf(file, text)) {
-      if (isBuiltin(specifier)) builtins.add(specifier);
       const target = resolve(specifier, file);
       addAbsent(absent, specifier, file, target);
       if (target !== undefined && known.has(target)) imported.push(target);
@@ -67,7 +63,7 @@ export function survey(files: readonly string[]): Survey {
       }
     }
   }
-  return { graph, absent, readsEnvironment, builtins };
+  return { graph, absent, readsEnvironment };
 }
 
 /** The order in which the script itself would load them: what is imported comes first. */

@@ -4,7 +4,6 @@
  * and forks a spare whenever the daemon asks for one.
  */
 import type { Sys } from "../../../ffi/sys.ts";
-import { loadTimeoutMs } from "../../base/limits.ts";
 import {
   type Circumstances,
   type Exclusion,
@@ -47,7 +46,6 @@ import {
   renewRandomness,
   replaceEventLoop,
 } from "./renew.ts";
-import { SharedState } from "./shared.ts";
 import { tryFork } from "./trial.ts";
 
 export interface Spare extends Made {
@@ -89,23 +87,14 @@ export async function prepareImage(
   process.argv.splice(0, process.argv.length, process.execPath, orders.script, ...orders.args);
   process.execArgv.length = 0;
   const preload = modulesAhead(orders);
-  const { graph: known, builtins } = survey([orders.script, ...preload]);
-  const all = loadOrder(known, orders.script, preload).filter(isLoadable);
-  const certain = new Set(
-    loadOrder(known, orders.script, orders.isPreloadChosen ? preload : []).filter(isLoadable),
-  );
+  const { graph: known } = survey([orders.script, ...preload]);
+  // What no text leads to was found by a name that was worked out, such as that of the directory's
+  // configuration: in another job it may be another.
+  const certain = orders.isPreloadChosen ? preload : [];
+  const order = loadOrder(known, orders.script, certain).filter(isLoadable);
   const before = new State(sys, streams);
   const stop = observe(seen, orders.args);
-  for (const module of certain) await load(module, seen, before);
-  // What no text leads to was found by a name that was worked out, such as that of the directory's
-  // configuration: another job may not load it, and must not feel that it was loaded.
-  const shared = new SharedState(builtins);
-  for (const module of all) {
-    if (certain.has(module)) continue;
-    await loadInTime(module, seen, before);
-    const difference = shared.difference();
-    if (difference !== undefined) seen.effects.push({ module, reason: `changes ${difference}` });
-  }
+  for (const module of order) await load(module, seen, before);
   const flaw =
     orders.warmup && (await warmUp(resolveFrom(orders.warmup, orders.from), seen, before));
   stop();
@@ -227,20 +216,6 @@ async function load(module: string, seen: Observations, before: State): Promise<
   const difference = before.difference();
   if (difference !== undefined) seen.effects.push({ module, reason: difference });
 }
-
-/** The same for one of which it is not certain that it ends by itself. */
-async function loadInTime(module: string, seen: Observations, before: State): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const deadline = new Promise<"late">((resolve) => {
-    timer = startTimer(() => resolve("late"), loadTimeoutMs);
-  });
-  const outcome = await Promise.race([load(module, seen, before), deadline]);
-  clearTimeout(timer);
-  if (outcome === "late") seen.effects.push({ module, reason: "does not end while it is loaded" });
-}
-
-/** Not one that is observed. */
-const startTimer = globalThis.setTimeout;
 
 function excludedBy(tainted: ReadonlySet<string>, { effects }: Observations): Exclusion[] {
   const reasons = new Map<string, string>();
