@@ -57,3 +57,22 @@ test.each(Object.entries(ways))("%s", async (_, statement) => {
   // The other one is loaded ahead all the same.
   expect(told?.variants).toMatchObject([{ modules: 1 }]);
 });
+
+test("a module whose name stands in the text is loaded ahead, one whose name is worked out is not", async () => {
+  await using box = new Sandbox();
+  for (const name of ["hidden", "chosen"])
+    box.write(`work/${name}.ts`, `export default "${name}";`);
+  const script = box.write(
+    "work/script.ts",
+    `const modules = ["./hidden.ts", "./" + process.argv[2] + ".ts"];
+     for (const module of modules) console.log((await import(module)).default);
+    `,
+  );
+  await box.serve();
+  const run = async (): Promise<void> => {
+    const result = await startWarm(box, script, ["chosen"]).ended;
+    expect(result).toEqual(ended({ stdout: "hidden\nchosen\n" }));
+  };
+  expect(await runUntilWarm(box, run)).toMatchObject({ isWarm: true });
+  expect((await scriptsOf(box))[0]?.variants).toMatchObject([{ modules: 1 }]);
+});

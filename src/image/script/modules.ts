@@ -128,8 +128,13 @@ export function staticImports(file: string): string[] {
     .flatMap(({ path: specifier }) => resolve(specifier, file) ?? []);
 }
 
+/** What is imported or required by its name, and names of files beside it that may be, in ways that do not show. */
 function importsOf(file: string, text: string): string[] {
-  return scanImports(file, text).map(({ path: specifier }) => specifier);
+  const imports = scanImports(file, text).map(({ path: specifier }) => specifier);
+  const written = [...text.matchAll(/(["'`])(\.\.?\/[^"'`\\\n]+)\1/g)].map(
+    ([, , name = ""]) => name,
+  );
+  return [...new Set([...imports, ...written])];
 }
 
 function scanImports(file: string, text: string): Bun.Import[] {

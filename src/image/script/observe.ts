@@ -229,6 +229,11 @@ function observeEnvironment(seen: Observations, wrapping: Wrapping, effect: Tell
       effect(`sets ${String(name)}`);
       return Reflect.set(target, name, value);
     },
+    deleteProperty(target, name) {
+      read(name);
+      if (Object.hasOwn(target, name)) effect(`unsets ${String(name)}`);
+      return Reflect.deleteProperty(target, name);
+    },
   };
   process.env = new Proxy(real, handler);
   wrapping.wrap(os, "homedir", () => read("HOME"));
