@@ -1,6 +1,13 @@
 /** Bun on exactly one thread. docs/fork-safety.md */
 import type { Sys } from "../../ffi/sys.ts";
-import { fromLatin1, latin1, type StringList, stringList, strings } from "../base/strings.ts";
+import {
+  environmentValue,
+  fromLatin1,
+  latin1,
+  type StringList,
+  stringList,
+  strings,
+} from "../base/strings.ts";
 import { numbersIn, readFile } from "./files.ts";
 
 /**
@@ -50,9 +57,22 @@ export function scriptEnvironment(env: StringList, { isImage }: { isImage: boole
     .map(latin1)
     .filter((entry) => !overridden.has(entry.slice(0, entry.indexOf("="))));
   const own = isImage ? [...oneThreadSettings, ...patientSettings] : [];
-  const all = [...kept, ...own, `BUN_OPTIONS=${keepEnvironment}`];
+  const all = [...kept, ...own, `BUN_OPTIONS=${keepEnvironment}`, ...cacheSettings(env)];
   return stringList(fromLatin1(all.map((entry) => `${entry}\0`).join("")));
 }
+
+/**
+ * Bun keeps what it has transpiled under the source alone, and makes it anew when it was made under other options: with
+ * ours it would share that with the user's own Bun, and each would undo what the other has done.
+ */
+function cacheSettings(env: StringList): string[] {
+  const text = (name: string): string => latin1(environmentValue(env, name) ?? new Uint8Array());
+  if (text(cacheName) !== "") return [];
+  const caches = text("XDG_CACHE_HOME") || (text("HOME") && `${text("HOME")}/.cache`);
+  return caches.startsWith("/") ? [`${cacheName}=${caches}/prefork/transpiled`] : [];
+}
+
+const cacheName = "BUN_RUNTIME_TRANSPILER_CACHE_PATH";
 
 const keepEnvironment: string = ["NODE_ENV", "BUN_ENV"]
   .map((name) => `--define=process.env.${name}=process.env.${name}`)

@@ -7,6 +7,7 @@ export const childProcess: typeof import("node:child_process") =
   process.getBuiltinModule("node:child_process");
 export const fs: typeof import("node:fs") = process.getBuiltinModule("node:fs");
 export const nodeCrypto: typeof import("node:crypto") = process.getBuiltinModule("node:crypto");
+export const nodeModule: typeof import("node:module") = process.getBuiltinModule("node:module");
 export const os: typeof import("node:os") = process.getBuiltinModule("node:os");
 export const path: typeof import("node:path") = process.getBuiltinModule("node:path");
 export const vm: typeof import("node:vm") = process.getBuiltinModule("node:vm");

@@ -149,8 +149,10 @@ export function renewArguments(script: string, args: readonly string[]): void {
  */
 export function renewEnvironment(env: ReadonlyMap<string, string>): void {
   const own = process.env;
-  for (const name of Object.keys(own)) if (!env.has(name)) delete own[name];
-  for (const [name, value] of env) if (own[name] !== value) own[name] = value;
+  // Bun does not show a time zone that is empty.
+  const isShown = (name: string): boolean => name !== "TZ" || env.get(name) !== "";
+  for (const name of Object.keys(own)) if (!env.has(name) || !isShown(name)) delete own[name];
+  for (const [name, value] of env) if (isShown(name) && own[name] !== value) own[name] = value;
   beginWith(Object.fromEntries(env));
 }
 

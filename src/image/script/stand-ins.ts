@@ -5,6 +5,8 @@
  */
 import type { PerformanceMarkOptions, PerformanceMeasureOptions } from "node:perf_hooks";
 
+import { nodeModule } from "./builtins.ts";
+
 /** How a job began. */
 interface Beginning {
   /** What the runtime's own clocks said then: milliseconds and nanoseconds since its start. */
@@ -34,6 +36,21 @@ export function beginWith(env: Readonly<Record<string, string>>): void {
 export function standIn(): void {
   standInForClocks();
   standInForStarters();
+  standInForCompileCache();
+}
+
+/**
+ * What the runtime keeps of compiled modules it makes anew where it was made under other options, and ours are not those
+ * of the user's own Bun: in one directory each would undo what the other has done.
+ */
+function standInForCompileCache(): void {
+  const { enableCompileCache } = nodeModule;
+  nodeModule.enableCompileCache = (options) => {
+    const { NODE_COMPILE_CACHE, XDG_CACHE_HOME, HOME } = process.env;
+    const caches = XDG_CACHE_HOME || (HOME && `${HOME}/.cache`);
+    const isChosen = options !== undefined || NODE_COMPILE_CACHE || !caches;
+    return enableCompileCache(isChosen ? options : `${caches}/prefork/compiled`);
+  };
 }
 
 function standInForClocks(): void {
