@@ -316,3 +316,47 @@ test("how a warm-up wanted the process to end, and what it listens for, is no jo
     ended({ stdout: "2 0\nloaded\njob 0\n" }),
   );
 });
+
+test.each([
+  ["an interval", "setInterval(() => {}, 10);", "leaves a timer behind"],
+  [
+    "one that comes late",
+    'setTimeout(() => console.log("late"), 60_000);',
+    "leaves a timer behind",
+  ],
+  [
+    "one of node:timers",
+    'import { setTimeout } from "node:timers"; setTimeout(() => {}, 60_000);',
+    "leaves a timer behind",
+  ],
+  ["one that is over", "await new Promise((resolve) => setImmediate(resolve));", undefined],
+  ["one that was called off", "clearTimeout(setTimeout(() => {}, 60_000));", undefined],
+  ["one that nobody waits for", "setTimeout(() => {}, 60_000).unref();", undefined],
+])("a warm-up with a timer: %s", async (_, warmup, flaw) => {
+  const toml = `[commands.hello]\nscript = "hello.ts"\nwarmup = "./warm.ts"\n`;
+  await using project = new Project(toml, 'console.log("hello");');
+  project.write("work/p/warm.ts", `${warmup}\nexport {};\n`);
+  await project.serveWarm();
+  await project.here("prefork", "allow");
+  const told = await until("it runs warm, or its images have failed", async () => {
+    expect(await project.here("pfc", "-w", "hello")).toEqual(ended({ stdout: "hello\n" }));
+    const [one] = await project.why();
+    return one && (one.warm > 0 || one.quarantined !== undefined) && one;
+  });
+  if (flaw === undefined) expect(told.quarantined).toBeUndefined();
+  else expect(told.quarantined).toContain(flaw);
+});
+
+test("what is not there is told without a word about our own modules", async () => {
+  const toml = `[commands.hello]\nscript = "hello.ts"\nwarmup = "./nothing.ts"\n`;
+  await using project = new Project(toml, 'console.log("hello");');
+  await project.serveWarm();
+  await project.here("prefork", "allow");
+  const told = await until("its images have failed", async () => {
+    await project.here("pfc", "-w", "hello");
+    const [one] = await project.why();
+    return one?.quarantined;
+  });
+  expect(told).toContain("nothing.ts");
+  expect(told).not.toContain("bunfs");
+});

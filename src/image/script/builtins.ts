@@ -10,4 +10,5 @@ export const nodeCrypto: typeof import("node:crypto") = process.getBuiltinModule
 export const nodeModule: typeof import("node:module") = process.getBuiltinModule("node:module");
 export const os: typeof import("node:os") = process.getBuiltinModule("node:os");
 export const path: typeof import("node:path") = process.getBuiltinModule("node:path");
+export const timers: typeof import("node:timers") = process.getBuiltinModule("node:timers");
 export const vm: typeof import("node:vm") = process.getBuiltinModule("node:vm");

@@ -9,7 +9,7 @@
  */
 import type { Exclusion, Guard, Observed } from "../../domain/warmth.ts";
 import { namesText } from "../../domain/warmth.ts";
-import { childProcess, fs, nodeCrypto, os, path, vm } from "./builtins.ts";
+import { childProcess, fs, nodeCrypto, os, path, timers, vm } from "./builtins.ts";
 import { accessFilesAtOnce } from "./files-at-once.ts";
 import { Wrapping } from "./wrap.ts";
 
@@ -25,6 +25,8 @@ export class Observations {
   readonly effects: Exclusion[] = [];
   /** What is worth knowing, and no reason not to load a module ahead. */
   readonly notes: Exclusion[] = [];
+  /** All that were set. */
+  readonly timers: NodeJS.Timeout[] = [];
   /** What runs now is done for the compiler's sake: what it reads counts, what it does is of no consequence. */
   isWarmingUp = false;
   /** Files that were looked at, present or not. */
@@ -75,7 +77,14 @@ export function observe(seen: Observations, args: readonly string[]): () => void
   refuseWhatReachesOut(wrapping, refused);
   accessFilesAtOnce(wrapping);
   for (const name of ["setTimeout", "setInterval", "setImmediate"] as const) {
-    wrapping.wrap(globalThis, name, () => effect(`calls ${name}()`));
+    for (const owner of [globalThis, timers]) {
+      wrapping.wrap(
+        owner,
+        name,
+        () => effect(`calls ${name}()`),
+        (timer) => seen.timers.push(timer as NodeJS.Timeout),
+      );
+    }
   }
   wrapping.wrap(process, "dlopen", () => effect("loads a native addon"));
   for (const name of ["on", "once", "addListener", "prependListener", "prependOnceListener"]) {

@@ -193,7 +193,19 @@ async function warmUp(
   // For Bun 1.4.5, undefined is no change; a job asks for it as 0 then.
   if (process.exitCode !== exitCode) process.exitCode = exitCode ?? 0;
   const [failure] = own.effects;
-  return failure && `the warm-up ${module} ${failure.reason}`;
+  if (failure) return `the warm-up ${module} ${failure.reason}`;
+  return seen.timers.some(isPending) ? `the warm-up ${module} leaves a timer behind` : undefined;
+}
+
+/** A reason of the runtime's, without the name of our own module that imports all others. */
+function withoutOurs(reason: string): string {
+  return reason.replace(/ (?:imported )?from '?\/\$bunfs\/[^\s']*'?/, "");
+}
+
+/** It will keep a process alive, and do something in it. */
+function isPending(timer: NodeJS.Timeout): boolean {
+  const { _destroyed: isOver } = timer as { _destroyed?: boolean };
+  return isOver === false && timer.hasRef();
 }
 
 type Listener = (...values: unknown[]) => void;
@@ -211,7 +223,8 @@ async function load(module: string, seen: Observations, before: State): Promise<
   } catch (error) {
     const reason = reasonOf(error);
     const isTold = error instanceof RefusedError; // of what it calls
-    seen.effects.push({ module, reason: isTold ? reason : `cannot be loaded ahead: ${reason}` });
+    const told = isTold ? reason : `cannot be loaded ahead: ${withoutOurs(reason)}`;
+    seen.effects.push({ module, reason: told });
   }
   const difference = before.difference();
   if (difference !== undefined) seen.effects.push({ module, reason: difference });

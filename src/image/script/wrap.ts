@@ -11,12 +11,22 @@ export class Wrapping {
    * `owner[name]` calls `watch` with its arguments first; what that throws, the caller gets instead. A module that has
    * kept the wrapper may do so for ever: after `unwrap` it does what the function does, and no more.
    */
-  wrap(owner: object, name: string, watch: (args: readonly unknown[]) => void): void {
+  wrap(
+    owner: object,
+    name: string,
+    watch: (args: readonly unknown[]) => void,
+    watchResult: (result: unknown) => void = () => {},
+  ): void {
     this.#put(owner, name, (original) => {
       const isActive = (): boolean => this.#isActive;
       const wrapper = function (this: unknown, ...args: unknown[]): unknown {
-        if (isActive()) watch(args);
-        if (!new.target) return Reflect.apply(original, this, args);
+        const isWatched = isActive();
+        if (isWatched) watch(args);
+        if (!new.target) {
+          const result = Reflect.apply(original, this, args);
+          if (isWatched) watchResult(result);
+          return result;
+        }
         return Reflect.construct(original, args, new.target === wrapper ? original : new.target);
       };
       return wrapper;
