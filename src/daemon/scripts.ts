@@ -2,6 +2,7 @@
  * The user's scripts: which of them a job names, what its circumstances are, and how many images there may be of all of
  * them together. How a script's jobs run is in script.ts, when its images are made in script-images.ts.
  */
+import type { Sys } from "../../ffi/sys.ts";
 import { scriptImagesMax, scriptsMax, upkeepMs } from "../base/limits.ts";
 import {
   dropStrings,
@@ -18,7 +19,7 @@ import { environmentMap } from "../domain/environment.ts";
 import type { Circumstances, StreamKind } from "../domain/warmth.ts";
 import { findScript, identityOf, type Recipe, recipeOf } from "../execution/script.ts";
 import { type RawFd, standard } from "../os/fd.ts";
-import { descriptorTarget, openPlace, statusOfFd } from "../os/files.ts";
+import { descriptorTarget, openPlace, stateOf, statusOfFd } from "../os/files.ts";
 import { isTerminal } from "../os/terminal.ts";
 import type { Timer } from "../os/timers.ts";
 import type { Loop } from "./loop.ts";
@@ -52,7 +53,9 @@ export class Scripts implements Disposable {
     const name = command?.script ?? command?.bin ?? called;
     const file = findScript(name, here);
     if (file === undefined) {
-      const what = name.includes("/") ? "no such file" : "not found in any node_modules/.bin";
+      const what = name.includes("/")
+        ? whyNoScript(sys, name, here)
+        : "not found in any node_modules/.bin";
       const place = command ? ` (${command.file}:${command.line})` : "";
       const reason = `${called}: ${name === called ? "" : `${name}: `}${what}${place}`;
       return start.onRefused({ code: "notFound", errno: 0, reason });
@@ -162,6 +165,12 @@ export class Scripts implements Disposable {
       if (all.some(({ variants }) => variants.length > 0)) this.#scheduleUpkeep();
     });
   }
+}
+
+/** Why a path names no script. */
+function whyNoScript(sys: Sys, name: string, directory: string): string {
+  const file = name.startsWith("/") ? name : `${directory}/${name}`;
+  return stateOf(sys, file) ? "is no regular file" : "no such file";
 }
 
 /** The daemon's own variables are a caller's, but for those with which we have started it. */

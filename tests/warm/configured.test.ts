@@ -268,6 +268,8 @@ test("what is not there is told", async () => {
   await box.serve();
   const missing = await box.pfc("-w", "--warm", "./nothing.ts");
   expect(missing).toEqual(ended({ end: 127, stderr: "pfc: ./nothing.ts: no such file\n" }));
+  const directory = await box.pfc("-w", "--warm", "/tmp");
+  expect(directory).toEqual(ended({ end: 127, stderr: "pfc: /tmp: is no regular file\n" }));
   const tool = await box.pfc("-w", "--warm", "no-such-tool");
   const stderr = "pfc: no-such-tool: not found in any node_modules/.bin\n";
   expect(tool).toEqual(ended({ end: 127, stderr }));
