@@ -1,5 +1,7 @@
 /** The entry module of a script is the program, as it is under `bun SCRIPT`. */
+
 import { expect, setDefaultTimeout, test } from "bun:test";
+import { existsSync } from "node:fs";
 import { type Ended, Sandbox } from "../helpers/sandbox.ts";
 import { until } from "../helpers/wait.ts";
 import { equip, runUntilWarm, startDirect, startWarm } from "../helpers/warm.ts";
@@ -35,4 +37,44 @@ test("what it exports to be served is served", async () => {
   const { runs, isWarm } = await runUntilWarm(box, async () => await ask(startWarm));
   expect(isWarm).toBe(true);
   for (const result of runs) expect(result).toEqual(direct);
+});
+
+test("what the runtime keeps of its modules is not where the user's own Bun keeps it", async () => {
+  await using box = new Sandbox();
+  // Large enough to be kept.
+  box.write("work/large.ts", `export const large: string = "${"x".repeat(100_000)}";\n`);
+  const script = box.write(
+    "work/caches.ts",
+    `import { large } from "./large.ts";
+     import module from "node:module";
+     console.log(module.enableCompileCache().directory, large.length);
+    `,
+  );
+  await box.serve();
+  const env = { XDG_CACHE_HOME: box.path("caches") };
+  const run = async (): Promise<string> => {
+    const { stdout, stderr, end } = await startWarm(box, script, [], { env }).ended;
+    expect({ stderr, end }).toEqual({ stderr: "", end: 0 });
+    return stdout;
+  };
+  const { runs, isWarm } = await runUntilWarm(box, run);
+  expect(isWarm).toBe(true);
+  for (const said of runs) {
+    expect(said).toStartWith(`${box.path("caches/prefork/compiled")}`);
+    expect(said).toEndWith(" 100000\n");
+  }
+  await until("what was transpiled is kept", () =>
+    existsSync(box.path("caches/prefork/transpiled")),
+  );
+});
+
+test("a time zone that is empty is not shown", async () => {
+  await using box = new Sandbox();
+  equip(box);
+  const script = box.write("work/zone.ts", 'console.log("TZ" in process.env, process.env.TZ);');
+  await box.serve();
+  const run = async (start: typeof startWarm): Promise<Ended> =>
+    await start(box, script, [], { env: { TZ: "" } }).ended;
+  const direct = await run(startDirect);
+  for (let count = 0; count < 3; count++) expect(await run(startWarm)).toEqual(direct);
 });
