@@ -68,10 +68,10 @@ test("what the runtime keeps of its modules is not where the user's own Bun keep
   );
 });
 
-test("a time zone that is empty is not shown", async () => {
+test("a time zone that is empty has no value", async () => {
   await using box = new Sandbox();
   equip(box);
-  const script = box.write("work/zone.ts", 'console.log("TZ" in process.env, process.env.TZ);');
+  const script = box.write("work/zone.ts", "console.log(process.env.TZ, new Date(0).getHours());");
   await box.serve();
   const run = async (start: typeof startWarm): Promise<Ended> =>
     await start(box, script, [], { env: { TZ: "" } }).ended;
