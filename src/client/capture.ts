@@ -4,6 +4,7 @@ import type { Sys } from "../../ffi/sys.ts";
 import { jobFdNumberMax, jobFdsMax } from "../base/limits.ts";
 import type { Scope } from "../base/scope.ts";
 import { fromLatin1, fromUtf8, type StringList } from "../base/strings.ts";
+import { readAttributes } from "../os/attributes.ts";
 import { SystemError } from "../os/errors.ts";
 import { type Fd, type RawFd, standard } from "../os/fd.ts";
 import { openNull, openPlace } from "../os/files.ts";
@@ -12,13 +13,12 @@ import { niceValue } from "../os/process.ts";
 import { inheritedLimits } from "../os/resource-limits.ts";
 import { inheritedIgnored } from "../os/signals.ts";
 import { isTerminal } from "../os/terminal.ts";
-import {
-  type DescriptorMapping,
-  type JobPolicy,
-  type ProcessAttributes,
-  type RunRequest,
-  type TerminalGuard,
-  unknownAttributes,
+import type {
+  DescriptorMapping,
+  JobPolicy,
+  ProcessAttributes,
+  RunRequest,
+  TerminalGuard,
 } from "../protocol/messages.ts";
 import { ClientError } from "./errors.ts";
 import type { Start } from "./start.ts";
@@ -151,7 +151,7 @@ function captureAttributes(sys: Sys, blockedSignals: Uint8Array): ProcessAttribu
     limits: inheritedLimits(sys, Number(status.field("PPid"))),
     ignoredSignals: inheritedIgnored(status, () => ProcessStatus.of(sys, status.field("PPid"))),
     blockedSignals,
-    ...unknownAttributes,
+    ...readAttributes(sys),
   };
 }
 

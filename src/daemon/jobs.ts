@@ -24,6 +24,7 @@ import {
   startProgram,
 } from "../execution/program.ts";
 import type { Variables } from "../execution/trust.ts";
+import { type Attributes, readAttributes } from "../os/attributes.ts";
 import { tryReap } from "../os/children.ts";
 import { reasonOf, SystemError } from "../os/errors.ts";
 import { type Fd, type RawFd, standard } from "../os/fd.ts";
@@ -92,6 +93,7 @@ export class Jobs {
   readonly #jobsMax: number;
   readonly #ownLimits: Memory;
   readonly #ownNice: number;
+  readonly #ownAttributes: Attributes;
   readonly #jobs = new Map<number, Job>();
   /** The process groups that were asked to end, because the daemon is. */
   readonly #ending = new Set<number>();
@@ -115,6 +117,7 @@ export class Jobs {
     this.#configurations = new Configurations(loop.sys);
     this.#ownLimits = resourceLimits(loop.sys);
     this.#ownNice = niceValue(loop.sys);
+    this.#ownAttributes = readAttributes(loop.sys);
   }
 
   get counts(): { running: number; done: number; failed: number } {
@@ -243,7 +246,9 @@ export class Jobs {
     fds: readonly Fd[],
   ): CommandConfiguration | undefined {
     const name = utf8(firstString(request.argv));
-    if (request.warm || name.includes("/") || isBuiltin(name)) return undefined;
+    if (request.unconfigured || request.warm || name.includes("/") || isBuiltin(name)) {
+      return undefined;
+    }
     const here = descriptorTarget(this.#loop.sys, directory);
     if (here === undefined) return undefined;
     const { command, notices } = this.#configurations.find(name, here, variablesOf(request.env));
@@ -339,6 +344,7 @@ export class Jobs {
     descriptors,
   }: RunRequest): Passing | undefined {
     if (controllingTerminal || attributes.nice !== this.#ownNice) return undefined;
+    if (!hasAttributes(this.#ownAttributes, attributes)) return undefined;
     const ignored = attributes.ignoredSignals;
     if (!isOfInternalSignals(ignored) && ignored.some((byte) => byte !== 0)) return undefined;
     const limits = copyOf(attributes.limits);
@@ -481,6 +487,17 @@ export class Jobs {
     }
     if (state.kind === "done") this.#dropTerminal(job);
   }
+}
+
+/** Whether a process with these attributes has all that are wanted and known. */
+function hasAttributes(own: Attributes, wanted: Attributes): boolean {
+  return (Object.keys(own) as (keyof Attributes)[]).every((name) => {
+    const [is, shall] = [own[name], wanted[name]];
+    if (!(is instanceof Uint8Array && shall instanceof Uint8Array)) {
+      return shall === undefined || shall === 0n || is === shall;
+    }
+    return shall.length === 0 || is.every((byte, index) => byte === shall[index]);
+  });
 }
 
 function variablesOf(env: StringList): Variables {
