@@ -382,7 +382,7 @@ describe("a command that cannot be run", () => {
     ["not in PATH, with a line break", ["no\nsuch"], "no\\nsuch: command not found", 127],
     ["no such file", ["./no-such"], "./no-such: no such file", 127],
     ["no such absolute file", ["/no/such"], "/no/such: no such file", 127],
-    ["below a file", ["./plain/x"], "./plain/x: no such file", 127],
+    ["below a file", ["./plain/x"], "./plain/x: cannot be executed: not a directory", 126],
     ["a missing interpreter", ["./lost"], "./lost: cannot be executed: its interpreter", 127],
     ["a dangling link", ["./dangling"], "./dangling: no such file", 127],
     ["not executable", ["./plain"], "./plain: cannot be executed: permission denied", 126],
