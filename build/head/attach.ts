@@ -26,7 +26,8 @@ export function compileHead(directory: string): Head {
   }
   const head = JSON.parse(first) as Head; // our own process has written it
   const size = Buffer.from(head.bytes, "base64").length;
-  if (size > headBytesMax) throw new Error(`the head has ${size} bytes, and may have ${headBytesMax}`);
+  if (size > headBytesMax)
+    throw new Error(`the head has ${size} bytes, and may have ${headBytesMax}`);
   return head;
 }
 
@@ -52,5 +53,7 @@ function run(command: string[]): void {
   const { exitCode, signalCode, stderr } = Bun.spawnSync(command);
   if (exitCode === 0) return;
   const words = stderr.toString().trim().split("\n").at(-1) ?? "";
-  throw new Error(`${command.slice(0, 2).join(" ")} ended with ${signalCode ?? exitCode}: ${words}`);
+  throw new Error(
+    `${command.slice(0, 2).join(" ")} ended with ${signalCode ?? exitCode}: ${words}`,
+  );
 }

@@ -30,7 +30,9 @@ const start = code - (code % alignment);
 const end = symbols.pf_where_end() + BigInt(endMark.length);
 // Both ends are in memory that the compiler has mapped: only there do the functions just called have their code.
 if (!isMapped(start, end)) throw new Error("the code is not where it was expected");
-const bytes = new Uint8Array(toArrayBuffer(Number(start) as never, 0, Number(end - start)).slice(0));
+const bytes = new Uint8Array(
+  toArrayBuffer(Number(start) as never, 0, Number(end - start)).slice(0),
+);
 bytes.fill(0, 0, Number(code - start));
 const head: Head = {
   bytes: Buffer.from(bytes).toString("base64"),
@@ -45,7 +47,8 @@ function isMapped(from: bigint, to: bigint): boolean {
   for (const line of readFileSync("/proc/self/maps", "utf8").split("\n")) {
     const [, low, high] = /^([0-9a-f]+)-([0-9a-f]+) r/.exec(line) ?? [];
     if (low === undefined || high === undefined) continue;
-    if (BigInt(`0x${low}`) <= reached && reached < BigInt(`0x${high}`)) reached = BigInt(`0x${high}`);
+    if (BigInt(`0x${low}`) <= reached && reached < BigInt(`0x${high}`))
+      reached = BigInt(`0x${high}`);
   }
   return reached >= to;
 }

@@ -88,7 +88,9 @@ export function contract(): string {
 /** Those exports of a module that are numbers. */
 function numbersOf(module: object): Record<string, number> {
   return Object.fromEntries(
-    Object.entries(module).filter((entry): entry is [string, number] => typeof entry[1] === "number"),
+    Object.entries(module).filter(
+      (entry): entry is [string, number] => typeof entry[1] === "number",
+    ),
   );
 }
 
@@ -107,7 +109,10 @@ function limitsOf(): Record<string, number> {
 
 function prefixed(prefix: string, table: Readonly<Record<string, number>>): Record<string, number> {
   return Object.fromEntries(
-    Object.entries(table).map(([name, number]) => [`${prefix}_${name.replaceAll("-", "_")}`, number]),
+    Object.entries(table).map(([name, number]) => [
+      `${prefix}_${name.replaceAll("-", "_")}`,
+      number,
+    ]),
   );
 }
 

@@ -59,7 +59,9 @@ export function withHead(executable: Uint8Array, head: Head): Uint8Array {
   const table = readTable(file);
   const code = Buffer.from(head.bytes, "base64");
   const { parameters } = head;
-  if (code.toString("latin1", parameters, parameters + parametersMagic.length) !== parametersMagic) {
+  if (
+    code.toString("latin1", parameters, parameters + parametersMagic.length) !== parametersMagic
+  ) {
     throw new UnfitExecutableError("the head has no parameters where it says");
   }
   const offset = alignUp(BigInt(file.length), filePage);
@@ -78,7 +80,8 @@ export function withHead(executable: Uint8Array, head: Head): Uint8Array {
     align: filePage,
   };
   const shown = shownTable(table, load, BigInt(parameters + parameterTableAt));
-  if (shown.length > parameterHeadersMax) throw new UnfitExecutableError("too many program headers");
+  if (shown.length > parameterHeadersMax)
+    throw new UnfitExecutableError("too many program headers");
   code.writeBigUInt64LE(file.readBigUInt64LE(entryAt), parameters + parameterEntryAt);
   code.writeBigUInt64LE(BigInt(shown.length), parameters + parameterCountAt);
   for (const [index, header] of shown.entries()) {
@@ -88,7 +91,10 @@ export function withHead(executable: Uint8Array, head: Head): Uint8Array {
   file.copy(result);
   code.copy(result, Number(offset));
   // What the kernel sees has the head in place of the interpreter: as many headers as before.
-  const seen = afterLastLoad(table.filter(({ type }) => type !== PT_INTERP), load);
+  const seen = afterLastLoad(
+    table.filter(({ type }) => type !== PT_INTERP),
+    load,
+  );
   const tableAt = Number(file.readBigUInt64LE(tableOffsetAt));
   for (const [index, header] of seen.entries()) {
     writeHeader(result, tableAt + index * headerSize, header);
@@ -98,7 +104,11 @@ export function withHead(executable: Uint8Array, head: Head): Uint8Array {
 }
 
 /** What ld.so is to see: all that was there, the table itself at its new place, and the head. */
-function shownTable(table: readonly ProgramHeader[], load: ProgramHeader, at: bigint): ProgramHeader[] {
+function shownTable(
+  table: readonly ProgramHeader[],
+  load: ProgramHeader,
+  at: bigint,
+): ProgramHeader[] {
   const size = BigInt(headerSize * (table.length + 1));
   const place = { offset: load.offset + at, vaddr: load.vaddr + at, paddr: load.vaddr + at };
   const moved = table.map((header) =>
