@@ -29,6 +29,19 @@ export const termiosSize = 36;
 export const niceMin = -20;
 export const niceMax = 19;
 
+/** The least and the greatest oom_score_adj. See proc(5). */
+export const oomScoreAdjMin = -1000;
+export const oomScoreAdjMax = 1000;
+
+/** Bytes of `struct sched_attr` in its first version, which Linux 5.10 answers. See sched_setattr(2). */
+export const schedAttrSize = 48;
+
+/** Bytes of the largest set of CPUs that a kernel is built with: 8192 of them (CONFIG_NR_CPUS). */
+export const affinitySizeMax = 1024;
+
+/** The highest signal number, real-time ones included. */
+export const signalMax = 64;
+
 /** Bytes of a set of signals: bit n - 1 is signal n, as in the kernel and in /proc/PID/status. */
 export const signalMaskSize = 8;
 

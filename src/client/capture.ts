@@ -12,12 +12,13 @@ import { niceValue } from "../os/process.ts";
 import { inheritedLimits } from "../os/resource-limits.ts";
 import { inheritedIgnored } from "../os/signals.ts";
 import { isTerminal } from "../os/terminal.ts";
-import type {
-  DescriptorMapping,
-  JobPolicy,
-  ProcessAttributes,
-  RunRequest,
-  TerminalGuard,
+import {
+  type DescriptorMapping,
+  type JobPolicy,
+  type ProcessAttributes,
+  type RunRequest,
+  type TerminalGuard,
+  unknownAttributes,
 } from "../protocol/messages.ts";
 import { ClientError } from "./errors.ts";
 import type { Start } from "./start.ts";
@@ -108,6 +109,7 @@ export function capture(
     attributes: captureAttributes(sys, caller.blockedSignals),
     policy: options.policy,
     warm: options.warm,
+    unconfigured: false,
     controllingTerminal: controlling !== undefined,
     terminalGuard: terminalGuard || undefined,
     directoryIndex: 0,
@@ -149,6 +151,7 @@ function captureAttributes(sys: Sys, blockedSignals: Uint8Array): ProcessAttribu
     limits: inheritedLimits(sys, Number(status.field("PPid"))),
     ignoredSignals: inheritedIgnored(status, () => ProcessStatus.of(sys, status.field("PPid"))),
     blockedSignals,
+    ...unknownAttributes,
   };
 }
 

@@ -12,6 +12,9 @@ export const scriptName = "pfd-script";
 /** The descriptor at which a starter finds the socket to its daemon. */
 export const starterSocketNumber = 3;
 
+/** The descriptor of the memory in which a starter reports the child it has begun. */
+export const starterReportNumber = 4;
+
 /** Where a script's image finds the other sides of its standard streams, and the daemon's log. */
 export const imageProbeNumbers = [4, 5, 6] as const;
 export const imageLogNumber = 7;

@@ -61,7 +61,7 @@ export function runStarter(sys: Sys, receiver: MessageReceiver, daemon: Fd): nev
     setProcessName(sys, builtin.name);
     setShownWords(sys, message.argv, message.env);
     enterAttributes(sys, message);
-    say({ type: "started" });
+    say({ type: "started", pid: sys.getpid() });
   } catch (error) {
     say({ type: "refused", ...refusalFor(error, message) });
     exitNow(sys, 1);

@@ -14,7 +14,7 @@ import {
 import { allocate, type Memory } from "../../ffi/memory.ts";
 import { kernelSigactionSize, signalfdSiginfo, sigsetSize } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
-import { signalMaskSize } from "../base/limits.ts";
+import { signalMaskSize, signalMax } from "../base/limits.ts";
 import { check, retry } from "./errors.ts";
 import { type Fd, own, type RawFd } from "./fd.ts";
 import type { ProcessStatus } from "./proc.ts";
@@ -29,9 +29,6 @@ export const signalNumbers = {
   SIGPWR: 30, SIGSYS: 31,
 } as const;
 export type SignalName = keyof typeof signalNumbers;
-
-/** The highest signal number, real-time ones included. */
-export const signalMax = 64;
 
 export function signalName(number: number): string {
   for (const name in signalNumbers) if (signalNumbers[name as SignalName] === number) return name;

@@ -11,7 +11,7 @@ import { signalMaskSize } from "../../src/base/limits.ts";
 import { fromLatin1, stringList } from "../../src/base/strings.ts";
 import { resourceLimits } from "../../src/os/resource-limits.ts";
 import { encodeBody, encodeHeader } from "../../src/protocol/encode.ts";
-import type { RunRequest } from "../../src/protocol/messages.ts";
+import { type RunRequest, unknownAttributes } from "../../src/protocol/messages.ts";
 import { interruptible } from "../helpers/interruption.ts";
 import { childrenOf } from "../helpers/process.ts";
 import { Sandbox } from "../helpers/sandbox.ts";
@@ -113,9 +113,11 @@ function serveLeast(box: Sandbox): void {
       limits: resourceLimits(openLibc()),
       ignoredSignals: none,
       blockedSignals: none,
+      ...unknownAttributes,
     },
     policy: { timeoutMs: 0, killAfterMs: 0, killGroup: false, onDisconnect: "hangup" },
     warm: false,
+    unconfigured: true,
     controllingTerminal: false,
     terminalGuard: undefined,
     directoryIndex: 0,

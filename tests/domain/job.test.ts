@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { signalMax } from "../../src/base/limits.ts";
 import {
   isRelayable,
   type JobEffect,
@@ -7,7 +8,7 @@ import {
   newJob,
   step,
 } from "../../src/domain/job.ts";
-import { signalMax, signalNumbers } from "../../src/os/signals.ts";
+import { signalNumbers } from "../../src/os/signals.ts";
 import type { Disconnection, Exited, JobPolicy } from "../../src/protocol/messages.ts";
 import { policy } from "../helpers/requests.ts";
 

@@ -10,8 +10,8 @@ import {
   spawnAttributesSize,
   spawnFileActionsSize,
 } from "../../ffi/structs.ts";
-import { socketPathBytesMax } from "../../src/base/limits.ts";
-import { signalMax, signalNumbers } from "../../src/os/signals.ts";
+import { signalMax, socketPathBytesMax } from "../../src/base/limits.ts";
+import { signalNumbers } from "../../src/os/signals.ts";
 import {
   counterparts,
   errorNumbers,

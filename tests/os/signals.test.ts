@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { openLibc } from "../../ffi/libc.ts";
 import type { Sys } from "../../ffi/sys.ts";
+import { signalMax } from "../../src/base/limits.ts";
 import type { ProcessStatus } from "../../src/os/proc.ts";
 import {
   allSignals,
@@ -8,7 +9,6 @@ import {
   inheritedIgnored,
   isInMask,
   type SignalName,
-  signalMax,
   signalName,
   signalNumbers,
   signalSet,

@@ -65,7 +65,7 @@ export function becomeJob(sys: Sys, receiver: MessageReceiver, daemon: Fd, made:
     else say({ type: "refused", ...errorRefused(request, error) });
     exitNow(sys, 1);
   }
-  say({ type: "started" });
+  say({ type: "started", pid: sys.getpid() });
   if (!orders.isRecorded) daemon[Symbol.dispose]();
   else atExit(() => tellModules(say));
   return orders.script;
