@@ -3,13 +3,14 @@
 
 // A number in a file of /proc, in decimal or hexadecimal; `unknown` when it cannot be read.
 static long number_in(const char *path, int base, long unknown) {
-  char text[32], *at = text;
   long fd = pf_call3(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC), size, n = 0;
+  char *at, text[32];
   if (fd < 0) return unknown;
   size = pf_call3(SYS_read, fd, (long)text, sizeof text - 1);
   pf_call1(SYS_close, fd);
   if (size <= 0) return unknown;
   text[size] = 0;
+  at = text;
   if (*text == '-') at++;
   for (; *at > ' '; at++) n = n * base + (*at <= '9' ? *at - '0' : *at - 'a' + 10);
   return *text == '-' ? -n : n;
@@ -24,8 +25,9 @@ enum {
 
 // Writes the attributes of this process. Returns how many numbers there are.
 static int own_attributes(u32 *f) {
-  u64 action[4], ignored = 0;
   int i, at;
+  long size;
+  u64 ignored = 0, slack, action[4];
   f[AT_UMASK] = (u32)pf_call1(SYS_umask, 077);
   pf_call1(SYS_umask, f[AT_UMASK]);
   f[AT_NICE] = 40 - (u32)pf_call2(SYS_getpriority, 0, 0); // the kernel answers 20 - nice
@@ -42,12 +44,12 @@ static int own_attributes(u32 *f) {
   f[AT_PERSONALITY] = (u32)pf_call1(SYS_personality, 0xffffffff);
   f[AT_NO_NEW_PRIVILEGES] = pf_call5(SYS_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
   f[AT_IO] = (u32)pf_call2(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0);
-  u64 slack = (u64)pf_call1(SYS_prctl, PR_GET_TIMERSLACK);
+  slack = (u64)pf_call1(SYS_prctl, PR_GET_TIMERSLACK);
   memcpy(f + AT_SLACK, &slack, 8);
   at = AT_SCHEDULING + 1;
   f[AT_SCHEDULING] = pf_call4(SYS_sched_getattr, 0, (long)(f + at), SCHEDULING_SIZE, 0) ? 0 : SCHEDULING_SIZE;
   at += (int)f[AT_SCHEDULING] / 4;
-  long size = pf_call3(SYS_sched_getaffinity, 0, AFFINITY_SIZE, (long)(f + at + 1));
+  size = pf_call3(SYS_sched_getaffinity, 0, AFFINITY_SIZE, (long)(f + at + 1));
   f[at] = size > 0 ? (u32)size : 0;
   return at + 1 + (int)f[at] / 4;
 }

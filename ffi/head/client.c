@@ -17,26 +17,28 @@ static void let_go(const struct context *c, int signals) {
 // done, and Bun is to do all of it: help, `--tty`, a daemon to be launched, whatever has to be explained.
 enum { NOT_OURS = 256 };
 static int client(struct context *c, char **environment, char **words, int count, int options) {
-  char cwd[4096];
   const char *forced = variable(environment, "PREFORK_CLIENT");
+  const struct asked *a = &c->asked;
   u32 variables = 0;
-  int signals = -1, isSent = 0;
+  int signals = -1, isSent = 0, isUnconfigured, wait;
   u64 all = ~0ul;
+  struct strings argv, env;
+  char cwd[4096];
   if ((forced && same(forced, "bun")) || variable(environment, "BUN_BE_BUN")) return NOT_OURS;
   c->asked.words = words; c->asked.count = count; c->asked.options = options;
   c->environment = environment;
   c->count = 1; c->openedCount = 0; c->terminal = -1; c->isGuarded = 0;
   if (!read_words(&c->asked)) return NOT_OURS;
-  const struct asked *a = &c->asked;
-  int wait = a->flags & BIT(wait) ? 1 : 0;
+  wait = a->flags & BIT(wait) ? 1 : 0;
   while (environment[variables]) variables++;
-  struct strings argv = strings_of(words + a->command, (u32)(count - a->command)), env = strings_of(environment, variables);
+  argv = strings_of(words + a->command, (u32)(count - a->command));
+  env = strings_of(environment, variables);
   if (a->flags & (BIT(env) | BIT(unset) | BIT(clear_env)) && !edit_environment(&env, a, environment)) return NOT_OURS;
   if (pf_call2(SYS_getcwd, (long)cwd, sizeof cwd) <= 0 || *cwd != '/') *cwd = 0; // it has no path any more
   if (!gather_descriptors(c)) goto out;
   c->fds[0] = keep(c, pf_call3(SYS_openat, AT_FDCWD, (long)(a->directory ? a->directory : "."), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (c->fds[0] < 0 || (a->directory && !*a->directory)) goto out;
-  int isUnconfigured = is_unconfigured(c, cwd);
+  isUnconfigured = is_unconfigured(c, cwd);
   if (find_daemon(&c->place, a, environment, cwd) < 0) goto out;
   keep(c, c->place.socket);
   if (wait) {

@@ -7,18 +7,17 @@ struct rights { struct cmsghdr header; int fds[KERNEL_FDS_MAX + 1]; };
 
 struct context {
   struct asked asked;
-  struct place place;
   char **environment;
+  // A copy of the caller's terminal, -1: there is none; whether we have had the use of it, and know its settings.
+  int terminal, isGuarded;
+  u64 before; // the signal mask
+  int openedCount, opened[8]; // what has been opened here
+  u8 settings[TERMIOS_SIZE];
   // The descriptors of the message and their numbers in the job; the first is the directory. Those from 1 to `own` are the caller's own.
+  int count, own;
   int fds[KERNEL_FDS_MAX + 1];
   u32 numbers[KERNEL_FDS_MAX + 1];
-  int count, own;
-  // What has been opened here.
-  int opened[8], openedCount;
-  // A copy of the caller's terminal, -1: there is none; and its settings, once we have had the use of it.
-  int terminal, isGuarded;
-  u8 settings[TERMIOS_SIZE];
-  u64 before; // the signal mask
+  struct place place;
 };
 
 static int keep(struct context *c, long fd) {
@@ -41,13 +40,14 @@ static int pass(struct context *c, u32 number, int fd) {
 
 // Passes all that is inherited from 3 on. See proc(5).
 static int pass_inherited(struct context *c) {
+  long list = pf_call3(SYS_openat, AT_FDCWD, (long)"/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC), size, at, fd;
+  const char *name;
   char buffer[2048] __attribute__((aligned(8)));
-  long list = pf_call3(SYS_openat, AT_FDCWD, (long)"/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC), size, at;
   if (list < 0) return 0;
   while ((size = pf_call3(SYS_getdents64, list, (long)buffer, sizeof buffer)) > 0) {
     for (at = 0; at < size; at += ((struct dirent64 *)(buffer + at))->reclen) {
-      const char *name = ((struct dirent64 *)(buffer + at))->name;
-      long fd = number_at(&name, 0x7fffffff);
+      name = ((struct dirent64 *)(buffer + at))->name;
+      fd = number_at(&name, 0x7fffffff);
       if (fd < 3 || fd == list) continue;
       if (!pass(c, (u32)fd, (int)fd)) { size = -1; goto out; }
     }
@@ -202,10 +202,10 @@ static int edit_environment(struct strings *s, const struct asked *a, char **env
 static int is_unconfigured(struct context *c, const char *cwd) {
   const struct asked *a = &c->asked;
   struct place *p = &c->place;
-  char link[32], target[4096];
   const char *name = a->words[a->command], *base = variable(c->environment, "XDG_CONFIG_HOME"), *home = variable(c->environment, "HOME");
-  struct text t;
   long size = (long)length(cwd);
+  struct text t;
+  char link[32], target[4096];
   if (!*name || has(name, '/') || place_in(BUILTINS, name) >= 0) return 1;
   if (a->flags & (BIT(env) | BIT(unset) | BIT(clear_env) | BIT(warm))) return 0;
   if (a->directory) {
@@ -231,22 +231,25 @@ static int is_unconfigured(struct context *c, const char *cwd) {
 // Sends the request. 0: nothing has been sent.
 static int hand_over(struct context *c, const char *cwd, int isUnconfigured, struct strings argv, struct strings env) {
   const struct asked *a = &c->asked;
-  u32 f[ATTRIBUTES_MAX + 2 * KERNEL_FDS_MAX + 40], counts[4], shown;
-  u64 flags = a->flags;
+  u64 flags = a->flags, size;
   const char *directory = a->directory ? a->directory : *cwd ? cwd : "(deleted)";
+  int i, at, n = c->count, isLarge, file = -1;
+  long sent;
+  u32 shown = (u32)length(directory), counts[4];
   struct header header;
-  struct iovec io[8];
   struct msghdr message;
+  struct iovec io[8];
+  u32 f[ATTRIBUTES_MAX + 2 * KERNEL_FDS_MAX + 40];
   struct rights rights;
-  int i, at, n = c->count, isGuarded = c->isGuarded && n <= JOB_FDS_MAX;
+  if (n > JOB_FDS_MAX) c->isGuarded = 0; // no room for the terminal
   f[0] = (flags & BIT(wait) ? RUN_wait : 0) | (flags & BIT(kill_group) ? RUN_killGroup : 0) | (flags & BIT(warm) ? RUN_warm : 0) |
-    (isGuarded ? RUN_terminalGuard : 0) | (isUnconfigured ? RUN_unconfigured : 0);
+    (c->isGuarded ? RUN_terminalGuard : 0) | (isUnconfigured ? RUN_unconfigured : 0);
   at = 1 + own_attributes(f + 1);
   if (flags & BIT(wait)) memcpy(f + 1 + AT_BLOCKED, &c->before, 8); // we hold all of them by now
   f[at++] = (u32)a->timeoutMs; f[at++] = (u32)a->killAfterMs; f[at++] = (u32)a->onDisconnect; f[at++] = 0;
   f[at++] = (u32)n - 1;
   for (i = 1; i < n; i++) { f[at++] = c->numbers[i]; f[at++] = (u32)i; }
-  if (isGuarded) {
+  if (c->isGuarded) {
     c->fds[n] = c->terminal;
     f[at++] = (u32)n++;
     f[at++] = TERMIOS_SIZE;
@@ -254,7 +257,6 @@ static int hand_over(struct context *c, const char *cwd, int isUnconfigured, str
     at += TERMIOS_SIZE / 4;
     f[at++] = 0;
   }
-  shown = (u32)length(directory);
   counts[0] = argv.count; counts[1] = (u32)argv.size; counts[2] = env.count; counts[3] = (u32)env.size;
   io[1].base = f; io[1].size = (u64)at * 4;
   io[2].base = &shown; io[2].size = 4;
@@ -263,15 +265,14 @@ static int hand_over(struct context *c, const char *cwd, int isUnconfigured, str
   io[5].base = argv.start; io[5].size = argv.size;
   io[6].base = counts + 2; io[6].size = 8;
   io[7].base = env.start; io[7].size = env.size;
-  u64 size = io[1].size + 4 + shown + 16 + argv.size + env.size;
-  int isLarge = size > INLINE_BODY_BYTES_MAX;
+  size = io[1].size + 4 + shown + 16 + argv.size + env.size;
+  isLarge = size > INLINE_BODY_BYTES_MAX;
   if (size > BODY_BYTES_MAX) return 0;
-  rights.fds[0] = -1;
   if (isLarge) { // sealed, so that the daemon can be sure of it
-    int file = keep(c, pf_call2(SYS_memfd_create, (long)"prefork", MFD_SEALABLE));
+    file = keep(c, pf_call2(SYS_memfd_create, (long)"prefork", MFD_SEALABLE));
     if (file < 0 || pf_call3(SYS_writev, file, (long)(io + 1), 7) != (long)size || pf_call3(SYS_fcntl, file, F_ADD_SEALS, ALL_SEALS)) return 0;
-    rights.fds[0] = file;
   }
+  rights.fds[0] = file;
   memcpy(rights.fds + isLarge, c->fds, (u64)n * sizeof(int));
   n += isLarge;
   header.magic = MAGIC; header.major = PROTOCOL_MAJOR; header.type = MESSAGE_run; header.flags = isLarge ? FLAG_BODY_IN_MEMFD : 0;
@@ -281,7 +282,6 @@ static int hand_over(struct context *c, const char *cwd, int isUnconfigured, str
   memset(&message, 0, sizeof message);
   message.iov = io; message.iovlen = isLarge ? 1 : 8;
   message.control = &rights; message.controllen = (rights.header.len + 7) & ~7ul;
-  long sent;
   do sent = pf_call3(SYS_sendmsg, c->place.socket, (long)&message, MSG_NOSIGNAL); while (sent == -EINTR);
   return sent == (long)(sizeof header + (isLarge ? 0 : size));
 }

@@ -2,8 +2,8 @@
 
 // One line on standard error, as `Output.complain` has it: line breaks within it are shown as \n.
 static void complain(const char *message) {
-  char memory[9000];
   struct text t;
+  char memory[9000];
   text_begin(&t, memory, sizeof memory - 2);
   put(&t, "pfc: ");
   for (; *message; message++) {
@@ -23,9 +23,9 @@ static void settle_terminal(struct context *c) {
 
 // The words of src/client/words.ts, with the daemon's place, its number and its protocol in them. Returns our exit status.
 static int fail_with(struct context *c, const char *words, u32 theirs) {
-  char memory[8192];
-  struct text t;
   const struct place *p = &c->place;
+  struct text t;
+  char memory[8192];
   settle_terminal(c);
   text_begin(&t, memory, sizeof memory);
   for (; *words; words++) {
@@ -54,8 +54,8 @@ struct signal_body { struct header header; u32 signal, toGroup, isQueued, low, h
 
 // Sends a signal on. What a terminal sends, it sends to a whole group; what a process sends is for the one that stands behind us.
 static int relay(const struct context *c, const struct siginfo *info) {
-  struct signal_body m;
   int signal = (int)info->signo;
+  struct signal_body m;
   u64 ofTerminal = 1ul << SIGHUP | 1ul << SIGINT | 1ul << SIGQUIT | 1ul << SIGTSTP | 1ul << SIGTTIN | 1ul << SIGTTOU | 1ul << SIGWINCH;
   if (signal == SIGCHLD && info->code > 0) return 1; // of a child that the caller left us
   memset(&m, 0, sizeof m);
@@ -69,8 +69,8 @@ static int relay(const struct context *c, const struct siginfo *info) {
 
 // Relays what has come by now: 1 if we were continued, 0, or -1: the daemon does not read.
 static int relay_pending(const struct context *c, int signals) {
-  struct siginfo info;
   int isContinued = 0;
+  struct siginfo info;
   while (pf_call3(SYS_read, signals, (long)&info, sizeof info) == sizeof info) {
     if (!relay(c, &info)) return -1;
     if (info.signo == SIGCONT) isContinued = 1;
@@ -80,8 +80,8 @@ static int relay_pending(const struct context *c, int signals) {
 
 // The job has been stopped: so are we, and it goes on when we do. -1: the daemon does not read.
 static int stop(struct context *c, int signals, int signal) {
-  struct siginfo info;
   int result = relay_pending(c, signals);
+  struct siginfo info;
   if (result) return result; // who was quick has continued us before we could stop
   if (signal != SIGSTOP) set_mask(SIG_UNBLOCK, 1ul << (signal - 1));
   raise(signal); // returns when we are continued
@@ -115,13 +115,13 @@ static int ending_of(struct context *c, u32 status, u32 timedOut) {
 
 // Waits for the daemon's answers and acts on them. `signals` is -1 when nobody waits for the job's end.
 static int converse(struct context *c, int signals) {
-  struct { struct header h; u8 body[8192]; } in;
-  struct siginfo info;
-  struct pollfd polled[2];
   u32 job = 0, b[8];
   int impatience = 0;
+  long size, limit[2];
+  struct pollfd polled[2];
+  struct { struct header h; u8 body[8192]; } in;
+  struct siginfo info;
   for (;;) {
-    long limit[2], size;
     limit[0] = ANSWER_TIMEOUT_MS / 1000; limit[1] = 0;
     memset(polled, 0, sizeof polled);
     polled[0].fd = c->place.socket; polled[1].fd = signals;

@@ -47,10 +47,10 @@ static u64 size_above(struct place *p, const char *directory, u64 size, const ch
 
 // Connects to `name`, which the place's path stands for.
 static int reach(struct place *p, const char *name) {
-  struct sockaddr_un address;
+  long n = (long)length(name), result, limit[2];
+  u32 size = sizeof(struct ucred), us = (u32)pf_call0(SYS_geteuid);
   struct ucred peer;
-  long limit[2], n = (long)length(name);
-  u32 size = sizeof peer, us = (u32)pf_call0(SYS_geteuid);
+  struct sockaddr_un address;
   if (n >= (long)sizeof address.path || p->path.cut) return ODD;
   memset(&address, 0, sizeof address);
   address.family = AF_UNIX;
@@ -59,7 +59,7 @@ static int reach(struct place *p, const char *name) {
   p->socket = (int)pf_call3(SYS_socket, AF_UNIX, SOCK_SEQPACKET | O_CLOEXEC, 0);
   if (p->socket < 0) return ODD;
   pf_call5(SYS_setsockopt, p->socket, SOL_SOCKET, SO_SNDTIMEO, (long)limit, sizeof limit);
-  long result = pf_call3(SYS_connect, p->socket, (long)&address, 3 + n);
+  result = pf_call3(SYS_connect, p->socket, (long)&address, 3 + n);
   // Who gets our descriptors can type into our terminal: only ourselves, or root. The overflow uid may be anybody's.
   if (!result && !pf_call5(SYS_getsockopt, p->socket, SOL_SOCKET, SO_PEERCRED, (long)&peer, (long)&size) &&
       (peer.uid == 0 || (peer.uid == us && us != OVERFLOW_UID))) {
@@ -106,32 +106,33 @@ static int runtime_directory(struct text *t, char **environment) {
 
 // Connects to the first place at which a daemon answers. `cwd` is the working directory, "" when it has no path.
 static int find_daemon(struct place *p, const struct asked *a, char **environment, const char *cwd) {
-  char memory[4096], name[80];
-  struct text runtime, file;
-  int result = MISSING;
+  int result = MISSING, mode = a->mode;
   u64 size = length(cwd), root;
-  const char *socket = a->socket ? a->socket : a->mode < 0 ? variable(environment, "PFD_SOCKET") : 0, *project = a->project;
-  if (!project && !socket && (a->mode < 0 || a->mode == MODE_project)) project = variable(environment, "PFD_PROJECT");
+  const char *project = a->project, *socket = a->socket, *local;
+  struct text t;
+  char name[80], memory[4096];
+  if (!socket && mode < 0) socket = variable(environment, "PFD_SOCKET");
+  if (!project && !socket && (mode < 0 || mode == MODE_project)) project = variable(environment, "PFD_PROJECT");
   if (project && !is_project_name(project, length(project))) return ODD;
   if (socket) {
     if (!*socket || (*socket != '/' && !size)) return ODD;
     if (*socket == '/') { put_place(p, "/", 1, socket + 1); return reach(p, socket); }
-    const char *plain = socket;
-    while (plain[0] == '.' && plain[1] == '/') for (plain += 2; *plain == '/'; plain++);
-    put_place(p, cwd, size, plain);
+    local = socket;
+    while (local[0] == '.' && local[1] == '/') for (local += 2; *local == '/'; local++);
+    put_place(p, cwd, size, local);
     return reach(p, socket);
   }
-  if (size && (a->mode < 0 || a->mode == MODE_local)) {
-    for (const char *local = LOCAL_NAMES; *local && result == MISSING; local += length(local) + 1) {
+  if (size && (mode < 0 || mode == MODE_local)) {
+    for (local = LOCAL_NAMES; *local && result == MISSING; local += length(local) + 1) {
       put_place(p, cwd, size, local);
       result = reach(p, local); // relative: it is short, and leads to the same place
     }
     if (result != MISSING) return result;
   }
-  if (a->mode == MODE_local) return MISSING;
-  text_begin(&runtime, memory, sizeof memory);
-  if (!runtime_directory(&runtime, environment)) return ODD;
-  if (a->mode != MODE_runtime) {
+  if (mode == MODE_local) return MISSING;
+  text_begin(&t, memory, sizeof memory);
+  if (!runtime_directory(&t, environment)) return ODD;
+  if (mode != MODE_runtime) {
     root = project ? 0 : size_above(p, cwd, size, PROJECT_MARKERS);
     if (root) {
       for (size = root; cwd[size - 1] != '/'; size--);
@@ -140,13 +141,13 @@ static int find_daemon(struct place *p, const struct asked *a, char **environmen
       if (!is_project_name(project, root)) return ODD;
     } else if (project) root = length(project);
     if (project) {
-      text_begin(&file, name, sizeof name);
-      put(&file, "pfd.");
-      put_bytes(&file, project, root);
-      put(&file, ".sock");
+      text_begin(&t, name, sizeof name);
+      put(&t, "pfd.");
+      put_bytes(&t, project, root);
+      put(&t, ".sock");
       result = reach(p, put_place(p, memory, length(memory), name));
       if (result != MISSING) return result;
     }
   }
-  return a->mode == MODE_project ? MISSING : reach(p, put_place(p, memory, length(memory), "pfd.sock"));
+  return mode == MODE_project ? MISSING : reach(p, put_place(p, memory, length(memory), "pfd.sock"));
 }

@@ -13,13 +13,17 @@ static int protection(u32 flags) {
 
 // Maps the interpreter at `path`. Returns its base, and where it begins in `entry`; or an errno, negated.
 static long map_interpreter(const char *path, u64 page, u64 *entry) {
+  struct phdr *at, *end, *p;
+  long fd = pf_call3(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC), result = -ENOEXEC, base = 0, size;
+  u64 low = ~0ul, high = 0, start, fileEnd, memoryEnd, mapped, needed;
+  long offset, access;
+  struct ehdr *header;
   u8 raw[2048] __attribute__((aligned(8)));
-  struct ehdr *header = (void *)raw;
-  long fd = pf_call3(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC), result = -ENOEXEC, base = 0;
   if (fd < 0) return fd;
-  long size = pf_call3(SYS_read, fd, (long)raw, sizeof raw);
-  struct phdr *at = (void *)(raw + header->phoff), *end = at + header->phnum, *p;
-  u64 low = ~0ul, high = 0;
+  header = (void *)raw;
+  size = pf_call3(SYS_read, fd, (long)raw, sizeof raw);
+  at = (void *)(raw + header->phoff);
+  end = at + header->phnum;
   if (size < (long)sizeof *header || header->type != ET_DYN || header->machine != EM_OURS || header->phoff > sizeof raw ||
       header->phoff + header->phnum * sizeof *at > (u64)size) goto out;
   for (p = at; p < end; p++) {
@@ -28,19 +32,19 @@ static long map_interpreter(const char *path, u64 page, u64 *entry) {
     if (p->vaddr + p->memsz > high) high = (p->vaddr + p->memsz + page - 1) & -page;
   }
   if (high <= low) goto out;
-  int isFirst = 1;
   for (p = at; p < end; p++) {
     if (p->type != PT_LOAD) continue;
-    u64 start = p->vaddr & -page, fileEnd = p->vaddr + p->filesz, memoryEnd = p->vaddr + p->memsz;
-    u64 mapped = (fileEnd + page - 1) & -page, needed = (memoryEnd + page - 1) & -page;
+    start = p->vaddr & -page; fileEnd = p->vaddr + p->filesz; memoryEnd = p->vaddr + p->memsz;
+    mapped = (fileEnd + page - 1) & -page; needed = (memoryEnd + page - 1) & -page;
+    offset = (long)(p->offset - (p->vaddr - start)); access = protection(p->flags);
     // The first one reserves the place of all; the others are mapped over it.
-    result = pf_call6(SYS_mmap, isFirst ? 0 : (long)(base + start), (long)(isFirst ? high - low : mapped - start), protection(p->flags), isFirst ? MAP_PRIVATE : MAP_PRIVATE | MAP_FIXED, fd, (long)(p->offset - (p->vaddr - start)));
+    if (base) result = pf_call6(SYS_mmap, base + (long)start, (long)(mapped - start), access, MAP_PRIVATE | MAP_FIXED, fd, offset);
+    else result = pf_call6(SYS_mmap, 0, (long)(high - low), access, MAP_PRIVATE, fd, offset);
     if (result < 0) goto out;
-    if (isFirst) base = result - (long)start;
-    isFirst = 0;
+    if (!base) base = result - (long)start;
     if (memoryEnd > fileEnd && p->flags & 2) memset((void *)(base + fileEnd), 0, (mapped < memoryEnd ? mapped : needed) - fileEnd);
     if (needed > mapped) {
-      result = pf_call6(SYS_mmap, (long)(base + mapped), (long)(needed - mapped), protection(p->flags), MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0);
+      result = pf_call6(SYS_mmap, base + (long)mapped, (long)(needed - mapped), access, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0);
       if (result < 0) goto out;
     }
   }
@@ -61,13 +65,15 @@ static const volatile struct phdr *header_of(u32 type, int fromEnd) {
 // Returns where to jump to, with `stack` as the kernel gave it.
 static u64 let_bun_begin(u64 *stack) {
   u64 *aux = stack + 1 + stack[0] + 1, *at, page = 4096, entry = 0;
+  long base;
+  const char *path;
+  struct text t;
+  char line[4096];
   while (*aux) aux++;
   for (at = ++aux; at[0]; at += 2) if (at[0] == AT_PAGESZ) page = at[1];
-  const char *path = (const char *)header_of(PT_INTERP, 0)->vaddr;
-  long base = map_interpreter(path, page, &entry);
+  path = (const char *)header_of(PT_INTERP, 0)->vaddr;
+  base = map_interpreter(path, page, &entry);
   if (base < 0) {
-    char line[4096];
-    struct text t;
     text_begin(&t, line, sizeof line);
     put(&t, "prefork: cannot load ");
     put(&t, path);

@@ -59,20 +59,22 @@ static void start_job(struct report *report, const struct job *j, u32 id) {
 
 // Never returns.
 static void starter(void) {
-  u32 own[ATTRIBUTES_MAX];
-  struct message in;
-  struct rights rights;
+  const volatile struct phdr *first = header_of(PT_LOAD, 0), *head = header_of(PT_LOAD, 1);
+  const u8 *body;
+  int fd, isLarge;
   struct iovec io;
   struct msghdr message;
   struct job job;
-  const volatile struct phdr *first = header_of(PT_LOAD, 0), *head = header_of(PT_LOAD, 1);
+  u32 own[ATTRIBUTES_MAX];
+  struct rights rights;
+  struct message in;
   long size, page = pf_call6(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, STARTER_REPORT, 0);
   if (page < 0) pf_call1(SYS_exit_group, PREFORK_FAILED);
   set_mask(SIG_SETMASK, ~0ul);
   pf_call2(SYS_prctl, PR_SET_NAME, (long)"pfd-starter");
   // A child need not copy the mappings of a program that never begins.
   pf_call2(SYS_munmap, (long)(first->vaddr & -4096ul), (long)(head->vaddr - (first->vaddr & -4096ul)) & -4096l);
-  for (int fd = STARTER_SOCKET; fd <= STARTER_REPORT; fd++) pf_call3(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
+  for (fd = STARTER_SOCKET; fd <= STARTER_REPORT; fd++) pf_call3(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
   own_attributes(own);
   for (;;) {
     ((struct report *)page)->child = 0;
@@ -82,8 +84,8 @@ static void starter(void) {
     size = pf_call3(SYS_recvmsg, STARTER_SOCKET, (long)&message, MSG_CMSG_CLOEXEC);
     if (size == -EINTR) continue;
     if (size < (long)sizeof in.header || in.header.magic != MAGIC || in.header.type != MESSAGE_run) pf_call1(SYS_exit_group, 0);
-    const u8 *body = in.body;
-    int isLarge = in.header.flags & FLAG_BODY_IN_MEMFD ? 1 : 0;
+    body = in.body;
+    isLarge = in.header.flags & FLAG_BODY_IN_MEMFD ? 1 : 0;
     job.own = own;
     job.fds = rights.fds + isLarge;
     if (isLarge) body = (const u8 *)pf_call6(SYS_mmap, 0, in.header.size, PROT_READ, MAP_PRIVATE, rights.fds[0], 0);

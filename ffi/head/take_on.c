@@ -13,9 +13,9 @@ struct job {
 };
 
 static void write_number(const char *path, long number) {
-  char text[16];
-  struct text t;
   long fd = pf_call3(SYS_openat, AT_FDCWD, (long)path, O_WRONLY | O_CLOEXEC);
+  struct text t;
+  char text[16];
   if (fd < 0) return;
   text_begin(&t, text, sizeof text);
   if (number < 0) put(&t, "-");
@@ -37,10 +37,10 @@ static long set_limit(int resource, const u64 *wanted, const u64 *own) {
 // What differs from our own; what the kernel denies stays as the daemon has it. Limits come last: some bind at once. Returns 0 or an errno, negated.
 static long take_on_attributes(const u32 *wanted, const u32 *own) {
   const u32 *scheduling = wanted + AT_SCHEDULING, *ours = own + AT_SCHEDULING;
-  struct sched_attr attributes;
-  u64 set[2], limits[2][2], action[4];
-  long result = 0;
   int i;
+  long result = 0;
+  u64 set[2], limits[2][2], action[4];
+  struct sched_attr attributes;
   if (wanted[AT_OOM] != own[AT_OOM] && wanted[AT_OOM] != ~0u) write_number("/proc/self/oom_score_adj", (long)wanted[AT_OOM] - 1000);
   if (wanted[AT_FILTER] != own[AT_FILTER] && wanted[AT_FILTER] != ~0u) write_number("/proc/self/coredump_filter", wanted[AT_FILTER]);
   if (*scheduling == SCHEDULING_SIZE) {
@@ -80,20 +80,21 @@ static long take_on_attributes(const u32 *wanted, const u32 *own) {
 // Puts each descriptor under its number; all others are close-on-exec. Returns 0 or an errno, negated.
 static long take_on_descriptors(const struct job *j, int *sources) {
   u32 highest = 2, i, given = 0;
+  long fd;
   for (i = 0; i < j->count; i++) {
     if (j->descriptors[i * 2] > highest) highest = j->descriptors[i * 2];
     if (j->descriptors[i * 2] < 3) given |= 1u << j->descriptors[i * 2];
   }
   // Those that stand where another is to be put move out of the way first.
   for (i = 0; i < j->count; i++) {
-    long fd = j->fds[j->descriptors[i * 2 + 1]];
+    fd = j->fds[j->descriptors[i * 2 + 1]];
     if (fd <= (long)highest) fd = pf_call3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, highest + 1);
     if (fd < 0) return fd;
     sources[i] = (int)fd;
   }
   for (i = 0; i < j->count; i++) {
-    long result = pf_call3(SYS_dup3, sources[i], j->descriptors[i * 2], 0);
-    if (result < 0) return result;
+    fd = pf_call3(SYS_dup3, sources[i], j->descriptors[i * 2], 0);
+    if (fd < 0) return fd;
   }
   for (i = 0; i < 3; i++) if (!(given >> i & 1)) pf_call1(SYS_close, i);
   return 0;
@@ -119,12 +120,12 @@ static int is_absent(long error) {
 
 // Becomes the program along the caller's PATH. Returns the stage at which that failed, with the errno in `error`.
 static u32 become_program(const char **argv, const char **envp, u32 *error) {
-  char memory[4096];
-  struct text t;
   const char *name = argv[0], *path = value_of((char **)envp, "PATH");
   long failure = -ENOENT, result;
   int isPath = has(name, '/'), isPassed, isThere = 0;
   u64 size;
+  struct text t;
+  char memory[4096];
   if (!path || isPath) path = isPath ? "" : "/bin:/usr/bin";
   if (length(path) > SEARCH_PATH_BYTES_MAX) failure = -E2BIG;
   else if (*name) do {
@@ -155,10 +156,11 @@ static const char **point_to(const char **at, struct strings list) {
 
 // The child's way from its birth to the program. Returns the stage at which it failed.
 static u32 become(const struct job *j, u32 *error) {
-  int sources[KERNEL_FDS_MAX];
   long result;
-  int hasTerminal = j->flags & RUN_controllingTerminal ? 1 : 0;
+  int hasTerminal = j->flags & RUN_controllingTerminal;
   u64 room = ((u64)j->argv.count + j->env.count + 3) * sizeof(char *);
+  const char **argv, **envp;
+  int sources[KERNEL_FDS_MAX];
   *error = 0;
 #define STEP(call, stage) if ((result = (call)) < 0) { *error = (u32)-result; return stage; }
   STEP(hasTerminal ? pf_call0(SYS_setsid) : pf_call2(SYS_setpgid, 0, 0), STAGE_session)
@@ -167,7 +169,8 @@ static u32 become(const struct job *j, u32 *error) {
   STEP(take_on_descriptors(j, sources), STAGE_descriptors)
   if (hasTerminal) STEP(pf_call3(SYS_ioctl, 0, TIOCSCTTY, 0), STAGE_terminal)
   STEP(pf_call6(SYS_mmap, 0, (long)room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), STAGE_process)
-  const char **argv = (const char **)result + 1, **envp = point_to(argv, j->argv);
+  argv = (const char **)result + 1;
+  envp = point_to(argv, j->argv);
   point_to(envp, j->env);
   STEP(take_on_attributes(j->attributes, j->own), STAGE_limits)
   return become_program(argv, envp, error);
