@@ -27,7 +27,7 @@ const scenarioTimeoutMs = 30 * 60_000;
 const width = 4;
 
 /** A plan of many equal calls (one per signal, one per limit) is cut in the short form. */
-const timesMaxShort = 3;
+const timesMaxShort = 2;
 
 const preforkFailed = 125;
 
@@ -93,7 +93,6 @@ const scenarios: readonly Scenario[] = [
     script: "cat <&9",
     hasSeven: true,
     expected: ended({ stdout: "seven" }),
-    isBasic: true,
   },
   {
     name: "has more to say than fits into a message",
@@ -102,7 +101,6 @@ const scenarios: readonly Scenario[] = [
     argument: "x".repeat(100_000),
     stdin: "input\n",
     expected: ended({ stdout: "input\n100000\n" }),
-    isBasic: true,
   },
   {
     name: "looks for a program that is not there",
