@@ -23,22 +23,25 @@ enum {
   ATTRIBUTES_MAX = AT_SCHEDULING + 1 + SCHEDULING_SIZE / 4 + 1 + AFFINITY_SIZE / 4,
 };
 
-// Writes the attributes of this process. Returns how many numbers there are.
+// Writes the attributes of this process. Returns how many numbers there are, 0 when one cannot be read that has no "not known".
 static int own_attributes(u32 *f) {
   int i, at;
   long size;
   u64 ignored = 0, slack, action[4];
   f[AT_UMASK] = (u32)pf_call1(SYS_umask, 077);
   pf_call1(SYS_umask, f[AT_UMASK]);
-  f[AT_NICE] = 40 - (u32)pf_call2(SYS_getpriority, 0, 0); // the kernel answers 20 - nice
+  long nice = pf_call2(SYS_getpriority, 0, 0); // the kernel answers 20 - nice
+  if (nice <= 0) return 0;
+  f[AT_NICE] = 40 - (u32)nice;
   for (i = 1; i <= SIGNAL_MAX; i++) {
     if (i == SIGKILL || i == SIGSTOP) continue;
-    if (!pf_call4(SYS_rt_sigaction, i, 0, (long)action, 8) && action[0] == SIG_IGN) ignored |= 1ul << (i - 1);
+    if (pf_call4(SYS_rt_sigaction, i, 0, (long)action, 8)) return 0;
+    if (action[0] == SIG_IGN) ignored |= 1ul << (i - 1);
   }
   memcpy(f + AT_IGNORED, &ignored, 8);
-  pf_call4(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)(f + AT_BLOCKED), 8);
+  if (pf_call4(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)(f + AT_BLOCKED), 8)) return 0;
   f[AT_LIMITS - 1] = LIMIT_NUMBERS * 4;
-  for (i = 0; i < RESOURCE_LIMIT_COUNT; i++) pf_call4(SYS_prlimit64, 0, i, 0, (long)(f + AT_LIMITS + i * 4));
+  for (i = 0; i < RESOURCE_LIMIT_COUNT; i++) if (pf_call4(SYS_prlimit64, 0, i, 0, (long)(f + AT_LIMITS + i * 4))) return 0;
   f[AT_OOM] = (u32)number_in("/proc/self/oom_score_adj", 10, -1001) + 1000;
   f[AT_FILTER] = (u32)number_in("/proc/self/coredump_filter", 16, -1);
   f[AT_PERSONALITY] = (u32)pf_call1(SYS_personality, 0xffffffff);

@@ -43,7 +43,7 @@ static int client(struct context *c, char **environment, char **words, int count
   keep(c, c->place.socket);
   if (wait) {
     if ((signals = keep(c, pf_call4(SYS_signalfd4, -1, (long)&all, 8, SFD_FLAGS))) < 0) goto out;
-    pf_call4(SYS_rt_sigprocmask, SIG_BLOCK, (long)&all, (long)&c->before, 8);
+    if (pf_call4(SYS_rt_sigprocmask, SIG_BLOCK, (long)&all, (long)&c->before, 8)) goto out;
   }
   isSent = hand_over(c, cwd, isUnconfigured, argv, env);
   if (!isSent && wait) set_mask(SIG_SETMASK, c->before);

@@ -25,7 +25,7 @@ static int keep(struct context *c, long fd) {
   return fd < 0 ? -1 : (int)fd;
 }
 
-static int is_open(long fd) { return pf_call2(SYS_fcntl, fd, F_GETFD) >= 0; }
+static int is_open(long fd) { return pf_call2(SYS_fcntl, fd, F_GETFD) != -EBADF; }
 
 // What comes later takes the place of what was to have the same number. 0: no room, or the number is too high.
 static int pass(struct context *c, u32 number, int fd) {
@@ -244,7 +244,8 @@ static int hand_over(struct context *c, const char *cwd, int isUnconfigured, str
   if (n > JOB_FDS_MAX) c->isGuarded = 0; // no room for the terminal
   f[0] = (flags & BIT(wait) ? RUN_wait : 0) | (flags & BIT(kill_group) ? RUN_killGroup : 0) | (flags & BIT(warm) ? RUN_warm : 0) |
     (c->isGuarded ? RUN_terminalGuard : 0) | (isUnconfigured ? RUN_unconfigured : 0);
-  at = 1 + own_attributes(f + 1);
+  if (!(at = own_attributes(f + 1))) return 0;
+  at++;
   if (flags & BIT(wait)) memcpy(f + 1 + AT_BLOCKED, &c->before, 8); // we hold all of them by now
   f[at++] = (u32)a->timeoutMs; f[at++] = (u32)a->killAfterMs; f[at++] = (u32)a->onDisconnect; f[at++] = 0;
   f[at++] = (u32)n - 1;

@@ -64,7 +64,8 @@ static int relay(const struct context *c, const struct siginfo *info) {
   m.toGroup = signal == SIGCONT || (info->code == SI_KERNEL && ofTerminal >> signal & 1);
   m.isQueued = info->code == SI_QUEUE;
   m.low = (u32)info->pointer; m.high = (u32)(info->pointer >> 32);
-  return pf_call6(SYS_sendto, c->place.socket, (long)&m, sizeof m, MSG_NOSIGNAL, 0, 0) != -EAGAIN; // that it is gone is noticed later
+  long sent = pf_call6(SYS_sendto, c->place.socket, (long)&m, sizeof m, MSG_NOSIGNAL, 0, 0);
+  return sent >= 0 || sent == -EPIPE || sent == -ECONNRESET; // that it is gone is noticed later
 }
 
 // Relays what has come by now: 1 if we were continued, 0, or -1: the daemon does not read.

@@ -75,7 +75,7 @@ static void starter(void) {
   // A child need not copy the mappings of a program that never begins.
   pf_call2(SYS_munmap, (long)(first->vaddr & -4096ul), (long)(head->vaddr - (first->vaddr & -4096ul)) & -4096l);
   for (fd = STARTER_SOCKET; fd <= STARTER_REPORT; fd++) pf_call3(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
-  own_attributes(own);
+  if (!own_attributes(own)) pf_call1(SYS_exit_group, PREFORK_FAILED);
   for (;;) {
     ((struct report *)page)->child = 0;
     io.base = &in; io.size = sizeof in;
