@@ -14,7 +14,7 @@ import {
 import { isSuccess } from "../base/wait-status.ts";
 import { isBuiltin } from "../domain/builtins.ts";
 import type { CommandConfiguration } from "../domain/configuration.ts";
-import { type JobEvent, type JobState, newJob, step } from "../domain/job.ts";
+import { type JobEvent, type JobSignal, type JobState, newJob, step } from "../domain/job.ts";
 import { Configurations } from "../execution/configuration.ts";
 import {
   commandName,
@@ -24,6 +24,7 @@ import {
   startProgram,
 } from "../execution/program.ts";
 import type { Variables } from "../execution/trust.ts";
+import { type Attributes, readAttributes } from "../os/attributes.ts";
 import { tryReap } from "../os/children.ts";
 import { reasonOf, SystemError } from "../os/errors.ts";
 import { type Fd, type RawFd, standard } from "../os/fd.ts";
@@ -36,7 +37,13 @@ import {
   resourceLimits,
   withSoftLimits,
 } from "../os/resource-limits.ts";
-import { isOfInternalSignals, signalName, signalNumbers, trySignal } from "../os/signals.ts";
+import {
+  isOfInternalSignals,
+  signalName,
+  signalNumbers,
+  tryQueueSignal,
+  trySignal,
+} from "../os/signals.ts";
 import { trySpawn } from "../os/spawn.ts";
 import type { Timer } from "../os/timers.ts";
 import type { RunRequest, SignalRequest } from "../protocol/messages.ts";
@@ -92,6 +99,7 @@ export class Jobs {
   readonly #jobsMax: number;
   readonly #ownLimits: Memory;
   readonly #ownNice: number;
+  readonly #ownAttributes: Attributes;
   readonly #jobs = new Map<number, Job>();
   /** The process groups that were asked to end, because the daemon is. */
   readonly #ending = new Set<number>();
@@ -115,6 +123,7 @@ export class Jobs {
     this.#configurations = new Configurations(loop.sys);
     this.#ownLimits = resourceLimits(loop.sys);
     this.#ownNice = niceValue(loop.sys);
+    this.#ownAttributes = readAttributes(loop.sys);
   }
 
   get counts(): { running: number; done: number; failed: number } {
@@ -183,8 +192,8 @@ export class Jobs {
   }
 
   /** A message about a running job, from the client that waits for it. */
-  signal(id: number, { signal, toGroup }: SignalRequest): void {
-    this.#tell(id, { kind: "signal", signal, toGroup });
+  signal(id: number, { signal, toGroup, value }: SignalRequest): void {
+    this.#tell(id, { kind: "signal", signal, toGroup, value });
   }
 
   /** The connection has been closed, by whomever. */
@@ -243,7 +252,9 @@ export class Jobs {
     fds: readonly Fd[],
   ): CommandConfiguration | undefined {
     const name = utf8(firstString(request.argv));
-    if (request.warm || name.includes("/") || isBuiltin(name)) return undefined;
+    if (request.unconfigured || request.warm || name.includes("/") || isBuiltin(name)) {
+      return undefined;
+    }
     const here = descriptorTarget(this.#loop.sys, directory);
     if (here === undefined) return undefined;
     const { command, notices } = this.#configurations.find(name, here, variablesOf(request.env));
@@ -339,6 +350,7 @@ export class Jobs {
     descriptors,
   }: RunRequest): Passing | undefined {
     if (controllingTerminal || attributes.nice !== this.#ownNice) return undefined;
+    if (!hasAttributes(this.#ownAttributes, attributes)) return undefined;
     const ignored = attributes.ignoredSignals;
     if (!isOfInternalSignals(ignored) && ignored.some((byte) => byte !== 0)) return undefined;
     const limits = copyOf(attributes.limits);
@@ -416,6 +428,13 @@ export class Jobs {
     this.#tell(job.id, { kind: "refused", ...refused });
   }
 
+  #signal({ pid, signal, toGroup, value }: JobSignal & { readonly pid: number }): void {
+    const { sys } = this.#loop;
+    if (toGroup) trySignal(sys, -pid, signal);
+    else if (value === undefined) trySignal(sys, pid, signal);
+    else tryQueueSignal(sys, pid, signal, value);
+  }
+
   /** Feeds one event to a job's state machine and carries out what follows. */
   #tell(id: number, event: JobEvent): void {
     const job = this.#jobs.get(id);
@@ -462,7 +481,7 @@ export class Jobs {
           break;
         case "signal":
           this.#loop.log.debug(`job ${id} gets ${signalName(effect.signal)}`);
-          trySignal(this.#loop.sys, effect.toGroup ? -effect.pid : effect.pid, effect.signal);
+          this.#signal(effect);
           break;
         case "release": {
           const { client, terminal } = job;
@@ -481,6 +500,17 @@ export class Jobs {
     }
     if (state.kind === "done") this.#dropTerminal(job);
   }
+}
+
+/** Whether a process with these attributes has all that are wanted and known. */
+function hasAttributes(own: Attributes, wanted: Attributes): boolean {
+  return (Object.keys(own) as (keyof Attributes)[]).every((name) => {
+    const [is, shall] = [own[name], wanted[name]];
+    if (!(is instanceof Uint8Array && shall instanceof Uint8Array)) {
+      return shall === undefined || shall === 0n || is === shall;
+    }
+    return shall.length === 0 || is.every((byte, index) => byte === shall[index]);
+  });
 }
 
 function variablesOf(env: StringList): Variables {

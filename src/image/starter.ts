@@ -15,10 +15,11 @@ import {
   type Refused,
   startProgram,
 } from "../execution/program.ts";
+import { applyAttributes } from "../os/attributes.ts";
 import { check, SystemError } from "../os/errors.ts";
 import { duplicate, Fd, type RawFd } from "../os/fd.ts";
 import { closeOthers, replaceFd } from "../os/files.ts";
-import { exitNow, niceValue, setNiceValue, setProcessName, setShownWords } from "../os/process.ts";
+import { exitNow, setProcessName, setShownWords } from "../os/process.ts";
 import { applyLimits } from "../os/resource-limits.ts";
 import { ignoreSignals, restoreIgnoredByBun, setSignalMask } from "../os/signals.ts";
 import { clearOfTargets, stringPointers } from "../os/spawn.ts";
@@ -128,8 +129,8 @@ function becomeProgram(sys: Sys, request: RunRequest): Refused {
 
 /** The last step: from here on limits and signals are the job's. */
 export function enterAttributes(sys: Sys, { attributes }: RunRequest): void {
-  const { nice, ignoredSignals, blockedSignals, limits } = attributes;
-  if (nice !== niceValue(sys)) setNiceValue(sys, nice);
+  const { ignoredSignals, blockedSignals, limits } = attributes;
+  applyAttributes(sys, attributes);
   ignoreSignals(sys, ignoredSignals);
   setSignalMask(sys, blockedSignals);
   applyLimits(sys, copyOf(limits));
