@@ -33,7 +33,7 @@ const blanks = { place: 1, pid: 2, theirs: 3 } as const;
 
 /** The numbers that the head takes, by the names it has for them. */
 export const numbers: Readonly<Record<string, number>> = {
-  ...numbersOf(constants),
+  ...kernelNumbers(),
   ...numbersOf(errnos),
   ...signalNumbers,
   MAGIC: magic,
@@ -83,6 +83,12 @@ export function contract(): string {
   }
   for (const [name, text] of Object.entries(texts)) lines.push(`#define ${name} ${quoted(text)}`);
   return `${lines.join("\n")}\n`;
+}
+
+/** All but the numbers of system calls: those are in ffi/head/sys.h, for both architectures. */
+function kernelNumbers(): Record<string, number> {
+  const all = Object.entries(numbersOf(constants));
+  return Object.fromEntries(all.filter(([name]) => !name.startsWith("SYS_")));
 }
 
 /** Those exports of a module that are numbers. */
