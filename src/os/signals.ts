@@ -52,32 +52,16 @@ export function allSignals(): Memory {
   return set;
 }
 
-/**
- * The two signals that glibc keeps to itself. A child of posix_spawn(3) ignores them, unless it is
- * told not to.
- */
-const internalSignals: readonly number[] = [32, 33];
-
-/** All signals but glibc's own. */
-export function ownableSignals(): Memory {
-  const set = allSignals();
-  for (const number of internalSignals) setInMask(set, number, false);
-  return set;
-}
-
-/**
- * Whether exactly those are in a mask: so it is in whatever was started by posix_spawn(3) of glibc.
- */
-export function isOfInternalSignals(mask: Uint8Array): boolean {
-  const internal = signalSet(internalSignals);
-  return mask.every((byte, index) => byte === internal[index]);
-}
-
 /** @returns the mask as it was before. */
 export function blockSignals(sys: Sys, names: readonly SignalName[]): Memory {
   const before = allocate(sigsetSize);
   check(sys.sigprocmask(SIG_BLOCK, signalSet(names), before), "sigprocmask");
   return before;
+}
+
+/** Blocks all that can be blocked. */
+export function blockAllSignals(sys: Sys): void {
+  check(sys.sigprocmask(SIG_SETMASK, allSignals(), null), "sigprocmask");
 }
 
 /** Blocks exactly the signals of a mask of `signalMaskSize` bytes. */
