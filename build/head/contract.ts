@@ -12,8 +12,8 @@ import { daemonWords } from "../../src/client/words.ts";
 import {
   builtinNames,
   starterName,
-  starterReportNumber,
   starterSocketNumber,
+  starterWordNumber,
 } from "../../src/domain/builtins.ts";
 import { localNames, modes, projectMarkers } from "../../src/domain/discovery.ts";
 import { signalNumbers } from "../../src/os/signals.ts";
@@ -51,7 +51,7 @@ export const numbers: Readonly<Record<string, number>> = {
   PREFORK_FAILED: exitCodes.preforkFailed,
   TIMED_OUT: timedOutStatus,
   STARTER_SOCKET: starterSocketNumber,
-  STARTER_REPORT: starterReportNumber,
+  STARTER_REPORT: starterWordNumber,
 };
 
 /** The texts; a list is its words, each ended by a NUL, and an empty one. */

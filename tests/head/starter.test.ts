@@ -20,11 +20,7 @@ import { O_RDONLY } from "../../ffi/linux/constants.ts";
 import { allocate, cString } from "../../ffi/memory.ts";
 import { Scope } from "../../src/base/scope.ts";
 import { fromUtf8, stringList } from "../../src/base/strings.ts";
-import {
-  starterName,
-  starterReportNumber,
-  starterSocketNumber,
-} from "../../src/domain/builtins.ts";
+import { starterName, starterSocketNumber, starterWordNumber } from "../../src/domain/builtins.ts";
 import { tryReap } from "../../src/os/children.ts";
 import { Fd, type RawFd } from "../../src/os/fd.ts";
 import { open, openNull, openPipe, openPlace, readToEnd } from "../../src/os/files.ts";
@@ -67,7 +63,7 @@ class Starter implements Disposable {
         [1, nothing],
         [2, 2 as RawFd],
         [starterSocketNumber, theirs.raw],
-        [starterReportNumber, report.raw],
+        [starterWordNumber, report.raw],
       ]),
     });
     expect(this.pid).toBeGreaterThan(0);
