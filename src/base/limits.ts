@@ -42,6 +42,9 @@ export const affinitySizeMax = 1024;
 /** The highest signal number, real-time ones included. */
 export const signalMax = 64;
 
+/** The first of the real-time signals, which are queued, each as often as it was sent. */
+export const realTimeSignalMin = 32;
+
 /** Bytes of a set of signals: bit n - 1 is signal n, as in the kernel and in /proc/PID/status. */
 export const signalMaskSize = 8;
 
@@ -94,6 +97,12 @@ export const timeoutMsMax = 0x7fff_ffff;
 
 /** How long a client waits for the daemon's first answer before it says so and gives up. */
 export const answerTimeoutMs = 10_000;
+
+/**
+ * Signals that wait for a job to start; at the bound a further real-time one is dropped, as the kernel does at its own
+ * (RLIMIT_SIGPENDING). Of the others there are no more than one of a kind.
+ */
+export const pendingSignalsMax = 1024;
 
 /** How often a client is told that its job still waits to be started. */
 export const waitingNoticeMs = 3000;

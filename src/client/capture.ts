@@ -11,7 +11,7 @@ import { openNull, openPlace } from "../os/files.ts";
 import { isInForeground, ProcessStatus } from "../os/proc.ts";
 import { niceValue } from "../os/process.ts";
 import { inheritedLimits } from "../os/resource-limits.ts";
-import { inheritedIgnored } from "../os/signals.ts";
+import { inheritedBlocked, inheritedIgnored } from "../os/signals.ts";
 import { isTerminal } from "../os/terminal.ts";
 import type {
   DescriptorMapping,
@@ -145,12 +145,13 @@ function requireRoom(descriptors: readonly DescriptorMapping[], count: number): 
 
 function captureAttributes(sys: Sys, blockedSignals: Uint8Array): ProcessAttributes {
   const status = new ProcessStatus(sys);
+  const parent = ProcessStatus.of(sys, status.field("PPid"));
   return {
     umask: Number.parseInt(status.field("Umask"), 8),
     nice: niceValue(sys),
     limits: inheritedLimits(sys, Number(status.field("PPid"))),
-    ignoredSignals: inheritedIgnored(status, () => ProcessStatus.of(sys, status.field("PPid"))),
-    blockedSignals,
+    ignoredSignals: inheritedIgnored(status, parent),
+    blockedSignals: inheritedBlocked(blockedSignals, parent),
     ...readAttributes(sys),
   };
 }

@@ -18,6 +18,7 @@ import {
   type SignalName,
   signalName,
   signalNumbers,
+  signalSet,
 } from "../os/signals.ts";
 import { tryAccept } from "../os/socket.ts";
 import { drainNameWatch } from "../os/watch.ts";
@@ -110,8 +111,8 @@ export class Daemon implements Disposable {
     this.#settings = settings;
     this.#startedMs = nowMs();
     // From the background, too, a client's terminal is ours to put in order.
-    blockSignals(sys, [...watchedSignals, "SIGTTOU"]);
-    this.#signals = owned.use(openSignalFd(sys, watchedSignals));
+    blockSignals(sys, signalSet([...watchedSignals, "SIGTTOU"]));
+    this.#signals = owned.use(openSignalFd(sys, signalSet(watchedSignals)));
     this.#children = new Children(this.#loop);
     this.#starters = new Starters(this.#loop, this.#children);
     this.#programs = new ProgramStarters(this.#loop, this.#children);

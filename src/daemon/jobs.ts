@@ -14,7 +14,7 @@ import {
 import { isSuccess } from "../base/wait-status.ts";
 import { isBuiltin } from "../domain/builtins.ts";
 import type { CommandConfiguration } from "../domain/configuration.ts";
-import { type JobEvent, type JobState, newJob, step } from "../domain/job.ts";
+import { type JobEvent, type JobSignal, type JobState, newJob, step } from "../domain/job.ts";
 import { Configurations } from "../execution/configuration.ts";
 import { commandName, errorRefused } from "../execution/program.ts";
 import type { Variables } from "../execution/trust.ts";
@@ -23,7 +23,7 @@ import { type RawFd, standard } from "../os/fd.ts";
 import { descriptorTarget } from "../os/files.ts";
 import { waitFor } from "../os/poll.ts";
 import { ownEnvironment } from "../os/process.ts";
-import { signalName, signalNumbers, trySignal } from "../os/signals.ts";
+import { signalName, signalNumbers, tryQueueSignal, trySignal } from "../os/signals.ts";
 import type { Timer } from "../os/timers.ts";
 import type { RunRequest, SignalRequest } from "../protocol/messages.ts";
 import type { Received } from "../transport/channel.ts";
@@ -156,8 +156,8 @@ export class Jobs {
   }
 
   /** A message about a running job, from the client that waits for it. */
-  signal(id: number, { signal, toGroup }: SignalRequest): void {
-    this.#tell(id, { kind: "signal", signal, toGroup });
+  signal(id: number, { signal, toGroup, value }: SignalRequest): void {
+    this.#tell(id, { kind: "signal", signal, toGroup, value });
   }
 
   /** The connection has been closed, by whomever. */
@@ -335,6 +335,13 @@ export class Jobs {
     };
   }
 
+  #signal({ pid, signal, toGroup, value }: JobSignal & { readonly pid: number }): void {
+    const { sys } = this.#loop;
+    if (toGroup) trySignal(sys, -pid, signal);
+    else if (value === undefined) trySignal(sys, pid, signal);
+    else tryQueueSignal(sys, pid, signal, value);
+  }
+
   /** Feeds one event to a job's state machine and carries out what follows. */
   #tell(id: number, event: JobEvent): void {
     const job = this.#jobs.get(id);
@@ -381,7 +388,7 @@ export class Jobs {
           break;
         case "signal":
           this.#loop.log.debug(`job ${id} gets ${signalName(effect.signal)}`);
-          trySignal(this.#loop.sys, effect.toGroup ? -effect.pid : effect.pid, effect.signal);
+          this.#signal(effect);
           break;
         case "release": {
           const { client, terminal } = job;

@@ -24,7 +24,7 @@ export function resourceLimits(sys: Sys): Memory {
   const limits = allocate(size * resourceLimitCount);
   const limit = allocate(size);
   for (let resource = 0; resource < resourceLimitCount; resource++) {
-    sys.getrlimit(resource, limit); // which fails for what is no resource, or no memory
+    check(sys.getrlimit(resource, limit), "getrlimit");
     limits.set(limit, resource * size);
   }
   return limits;
