@@ -14,6 +14,7 @@ import {
 import { isSuccess } from "../base/wait-status.ts";
 import { isBuiltin } from "../domain/builtins.ts";
 import type { CommandConfiguration } from "../domain/configuration.ts";
+import type { Variables } from "../domain/configuration-files.ts";
 import { type JobEvent, type JobSignal, type JobState, newJob, step } from "../domain/job.ts";
 import { Configurations } from "../execution/configuration.ts";
 import {
@@ -23,7 +24,6 @@ import {
   type StartFile,
   startProgram,
 } from "../execution/program.ts";
-import type { Variables } from "../execution/trust.ts";
 import { type Attributes, readAttributes } from "../os/attributes.ts";
 import { tryReap } from "../os/children.ts";
 import { reasonOf, SystemError } from "../os/errors.ts";
