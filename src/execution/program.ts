@@ -37,9 +37,9 @@ export interface Refused {
  */
 export type StartFile = (path: Path, argv: StringList) => number;
 
-/** The command as it is shown. */
+/** The command as it is shown: one without a name must be seen, too. */
 export function commandName({ argv }: RunRequest): string {
-  return utf8(firstString(argv));
+  return utf8(firstString(argv)) || "''";
 }
 
 /**
@@ -153,7 +153,7 @@ function shellArguments(path: Path, argv: StringList): StringList {
 /** What the client is told, in the words and with the status of a shell. */
 function refusalOf(name: string, number: number): Refused {
   const refused = { errno: number };
-  if (number === errno.ENOENT || number === errno.ENOTDIR) {
+  if (number === errno.ENOENT) {
     const what = isPath(fromUtf8(name)) ? "no such file" : "command not found";
     return { ...refused, code: "notFound", reason: `${name}: ${what}` };
   }
