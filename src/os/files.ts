@@ -251,9 +251,13 @@ export function makePrivateDirectory(sys: Sys, path: string): void {
 
 /** What a descriptor of ours leads to, as /proc tells it; undefined when it is not open. */
 export function descriptorTarget(sys: Sys, number: number): string | undefined {
-  const name = cPath(`/proc/self/fd/${number}`);
+  return linkTarget(sys, `/proc/self/fd/${number}`);
+}
+
+/** What a link says; undefined when there is none, or it may not be read. */
+export function linkTarget(sys: Sys, path: string): string | undefined {
   target ??= allocate(4096);
-  const size = sys.readlinkat(AT_FDCWD, name, target, target.length);
+  const size = sys.readlinkat(AT_FDCWD, cPath(path), target, target.length);
   return size < 0 ? undefined : utf8(target.subarray(0, size));
 }
 let target: Memory | undefined;

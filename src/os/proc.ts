@@ -2,7 +2,7 @@
 import type { Sys } from "../../ffi/sys.ts";
 import { latin1, utf8 } from "../base/strings.ts";
 import { SystemError } from "./errors.ts";
-import { readFile } from "./files.ts";
+import { linkTarget, readFile } from "./files.ts";
 
 /** What /proc/PID/status says of a process, as it was when this was made. See proc(5). */
 export class ProcessStatus {
@@ -66,6 +66,30 @@ export function isInForeground(sys: Sys): boolean {
   const standing = standingOf(sys, sys.getpid());
   return !standing || standing.foreground < 0 || standing.foreground === standing.group;
 }
+
+/**
+ * Whether a process is in our pid namespace: the numbers it names mean the same here. False when that cannot be told.
+ * See pid_namespaces(7).
+ */
+export function sharesPidNamespace(sys: Sys, pid: number): boolean {
+  const own = linkTarget(sys, "/proc/self/ns/pid");
+  return own !== undefined && own === linkTarget(sys, `/proc/${pid}/ns/pid`);
+}
+
+/**
+ * Whether a user's number stands for everybody who has none in our user namespace: then nobody can be told by it.
+ * See user_namespaces(7).
+ */
+export function isAnybody(sys: Sys, uid: number): boolean {
+  const overflow = Number.parseInt(latin1(readFile(sys, "/proc/sys/kernel/overflowuid")), 10);
+  if (uid !== overflow) return false;
+  const map = latin1(readFile(sys, "/proc/self/uid_map")).trim().split(/\s+/).map(Number);
+  const [first, , count] = map;
+  return first !== 0 || count !== usersMax;
+}
+
+/** A map of so many leaves nobody out. */
+const usersMax = 0xffff_ffff;
 
 /**
  * How many threads of the machine compute or wait for a processor, ourselves included; undefined
