@@ -52,7 +52,8 @@ export function attachHead(executable: string): string | undefined {
 function run(command: string[]): void {
   const { exitCode, signalCode, stderr } = Bun.spawnSync(command);
   if (exitCode === 0) return;
-  const words = stderr.toString().trim().split("\n").at(-1) ?? "";
+  const lines = stderr.toString().trim().split("\n");
+  const words = lines.find((line) => line.includes("error:")) ?? lines.at(-1) ?? "";
   throw new Error(
     `${command.slice(0, 2).join(" ")} ended with ${signalCode ?? exitCode}: ${words}`,
   );

@@ -12,8 +12,8 @@ import { daemonWords } from "../../src/client/words.ts";
 import {
   builtinNames,
   starterName,
-  starterReportNumber,
   starterSocketNumber,
+  starterWordNumber,
 } from "../../src/domain/builtins.ts";
 import { localNames, modes, projectMarkers } from "../../src/domain/discovery.ts";
 import { signalNumbers } from "../../src/os/signals.ts";
@@ -33,7 +33,7 @@ const blanks = { place: 1, pid: 2, theirs: 3 } as const;
 
 /** The numbers that the head takes, by the names it has for them. */
 export const numbers: Readonly<Record<string, number>> = {
-  ...numbersOf(constants),
+  ...kernelNumbers(),
   ...numbersOf(errnos),
   ...signalNumbers,
   MAGIC: magic,
@@ -51,7 +51,7 @@ export const numbers: Readonly<Record<string, number>> = {
   PREFORK_FAILED: exitCodes.preforkFailed,
   TIMED_OUT: timedOutStatus,
   STARTER_SOCKET: starterSocketNumber,
-  STARTER_REPORT: starterReportNumber,
+  STARTER_REPORT: starterWordNumber,
 };
 
 /** The texts; a list is its words, each ended by a NUL, and an empty one. */
@@ -83,6 +83,12 @@ export function contract(): string {
   }
   for (const [name, text] of Object.entries(texts)) lines.push(`#define ${name} ${quoted(text)}`);
   return `${lines.join("\n")}\n`;
+}
+
+/** All but the numbers of system calls: those are in ffi/head/sys.h, for both architectures. */
+function kernelNumbers(): Record<string, number> {
+  const all = Object.entries(numbersOf(constants));
+  return Object.fromEntries(all.filter(([name]) => !name.startsWith("SYS_")));
 }
 
 /** Those exports of a module that are numbers. */

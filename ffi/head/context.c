@@ -231,7 +231,7 @@ static int is_unconfigured(struct context *c, const char *cwd) {
 // Sends the request. 0: nothing has been sent.
 static int hand_over(struct context *c, const char *cwd, int isUnconfigured, struct strings argv, struct strings env) {
   const struct asked *a = &c->asked;
-  u64 flags = a->flags, size;
+  u64 flags = a->flags, size, limit;
   const char *directory = a->directory ? a->directory : *cwd ? cwd : "(deleted)";
   int i, at, n = c->count, isLarge, file = -1;
   long sent;
@@ -269,7 +269,9 @@ static int hand_over(struct context *c, const char *cwd, int isUnconfigured, str
   size = io[1].size + 4 + shown + 16 + argv.size + env.size;
   isLarge = size > INLINE_BODY_BYTES_MAX;
   if (size > BODY_BYTES_MAX) return 0;
+  memcpy(&limit, f + 1 + AT_LIMITS + RLIMIT_FSIZE * 4, sizeof limit);
   if (isLarge) { // sealed, so that the daemon can be sure of it
+    if (limit < size) return 0; // a memory file is a file, and the limit would end us
     file = keep(c, pf_call2(SYS_memfd_create, (long)"prefork", MFD_SEALABLE));
     if (file < 0 || pf_call3(SYS_writev, file, (long)(io + 1), 7) != (long)size || pf_call3(SYS_fcntl, file, F_ADD_SEALS, ALL_SEALS)) return 0;
   }

@@ -7,22 +7,22 @@ typedef unsigned char u8;
 
 #if defined(__x86_64__)
 enum {
-  SYS_read = 0, SYS_close = 3, SYS_mmap = 9, SYS_munmap = 11, SYS_rt_sigprocmask = 14, SYS_ioctl = 16,
+  SYS_read = 0, SYS_close = 3, SYS_mmap = 9, SYS_munmap = 11, SYS_rt_sigaction = 13, SYS_rt_sigprocmask = 14, SYS_ioctl = 16,
   SYS_write = 1, SYS_writev = 20, SYS_getpid = 39, SYS_socket = 41, SYS_connect = 42, SYS_sendto = 44, SYS_sendmsg = 46, SYS_recvmsg = 47,
   SYS_setsockopt = 54, SYS_getsockopt = 55, SYS_clone = 56, SYS_execve = 59, SYS_kill = 62, SYS_fcntl = 72, SYS_getcwd = 79,
   SYS_fchdir = 81, SYS_umask = 95, SYS_geteuid = 107, SYS_setpgid = 109, SYS_setsid = 112, SYS_getpgid = 121,
-  SYS_personality = 135, SYS_setpriority = 141, SYS_prctl = 157, SYS_sched_setaffinity = 203,
+  SYS_personality = 135, SYS_getpriority = 140, SYS_setpriority = 141, SYS_prctl = 157, SYS_sched_setaffinity = 203,
   SYS_sched_getaffinity = 204, SYS_getdents64 = 217, SYS_exit_group = 231, SYS_ioprio_set = 251, SYS_ioprio_get = 252,
   SYS_openat = 257, SYS_readlinkat = 267, SYS_ppoll = 271, SYS_signalfd4 = 289, SYS_dup3 = 292, SYS_prlimit64 = 302,
   SYS_sched_setattr = 314, SYS_sched_getattr = 315, SYS_memfd_create = 319, SYS_statx = 332, EM_OURS = 62,
 };
 #elif defined(__aarch64__)
 enum {
-  SYS_read = 63, SYS_close = 57, SYS_mmap = 222, SYS_munmap = 215, SYS_rt_sigprocmask = 135, SYS_ioctl = 29,
+  SYS_read = 63, SYS_close = 57, SYS_mmap = 222, SYS_munmap = 215, SYS_rt_sigaction = 134, SYS_rt_sigprocmask = 135, SYS_ioctl = 29,
   SYS_write = 64, SYS_writev = 66, SYS_getpid = 172, SYS_socket = 198, SYS_connect = 203, SYS_sendto = 206, SYS_sendmsg = 211, SYS_recvmsg = 212,
   SYS_setsockopt = 208, SYS_getsockopt = 209, SYS_clone = 220, SYS_execve = 221, SYS_kill = 129, SYS_fcntl = 25, SYS_getcwd = 17,
   SYS_fchdir = 50, SYS_umask = 166, SYS_geteuid = 175, SYS_setpgid = 154, SYS_setsid = 157, SYS_getpgid = 155,
-  SYS_personality = 92, SYS_setpriority = 140, SYS_prctl = 167, SYS_sched_setaffinity = 122,
+  SYS_personality = 92, SYS_getpriority = 141, SYS_setpriority = 140, SYS_prctl = 167, SYS_sched_setaffinity = 122,
   SYS_sched_getaffinity = 123, SYS_getdents64 = 61, SYS_exit_group = 94, SYS_ioprio_set = 30, SYS_ioprio_get = 31,
   SYS_openat = 56, SYS_readlinkat = 78, SYS_ppoll = 73, SYS_signalfd4 = 74, SYS_dup3 = 24, SYS_prlimit64 = 261,
   SYS_sched_setattr = 274, SYS_sched_getattr = 275, SYS_memfd_create = 279, SYS_statx = 291, EM_OURS = 183,
@@ -31,9 +31,8 @@ enum {
 #error "the head knows x86-64 and arm64"
 #endif
 // Numbers that TypeScript does not use; all others are in contract.h.
-enum { SYS_faccessat2 = 439, ALL_SEALS = 0xf, MFD_SEALABLE = 3, SI_QUEUE = -1, SFD_FLAGS = 02004000, TIOCGPGRP = 0x540f };
+enum { SYS_close_range = 436, SYS_faccessat2 = 439, ALL_SEALS = 0xf, MFD_SEALABLE = 3, SFD_FLAGS = 02004000, TIOCGPGRP = 0x540f };
 enum { PROT_READ = 1, PROT_WRITE = 2, PROT_EXEC = 4, MAP_SHARED = 1, MAP_PRIVATE = 2, MAP_FIXED = 0x10, MAP_ANONYMOUS = 0x20 };
-enum { PR_SET_TIMERSLACK = 29, PR_GET_TIMERSLACK = 30, PR_SET_NO_NEW_PRIVS = 38, PR_GET_NO_NEW_PRIVS = 39, IOPRIO_WHO_PROCESS = 1 };
 enum { CLONE_VFORK = 0x4000, CLONE_PARENT = 0x8000, CLONE_PARENT_SETTID = 0x100000, OVERFLOW_UID = 65534 };
 enum { PT_LOAD = 1, PT_INTERP = 3, AT_PHDR = 3, AT_PHNUM = 5, AT_PAGESZ = 6, AT_BASE = 7, AT_ENTRY = 9, ET_DYN = 3 };
 

@@ -42,6 +42,9 @@ export const affinitySizeMax = 1024;
 /** The highest signal number, real-time ones included. */
 export const signalMax = 64;
 
+/** The first of the real-time signals, which are queued, each as often as it was sent. */
+export const realTimeSignalMin = 32;
+
 /** Bytes of a set of signals: bit n - 1 is signal n, as in the kernel and in /proc/PID/status. */
 export const signalMaskSize = 8;
 
@@ -94,6 +97,12 @@ export const timeoutMsMax = 0x7fff_ffff;
 
 /** How long a client waits for the daemon's first answer before it says so and gives up. */
 export const answerTimeoutMs = 10_000;
+
+/**
+ * Signals that wait for a job to start; at the bound a further real-time one is dropped, as the kernel does at its own
+ * (RLIMIT_SIGPENDING). Of the others there are no more than one of a kind.
+ */
+export const pendingSignalsMax = 1024;
 
 /** How often a client is told that its job still waits to be started. */
 export const waitingNoticeMs = 3000;
@@ -169,6 +178,28 @@ export const imageTimeoutMs = 5000;
 
 /** A process that was given a job must have started it within this time; else the job is lost. */
 export const starterTimeoutMs = 5000;
+
+/**
+ * A starter that has been at work for so many times the average start is taken to hang in somebody's file system, within
+ * these bounds: another is made for those that wait.
+ */
+export const starterPatienceFactor = 4;
+export const starterPatienceMsMin = 30;
+export const starterPatienceMsMax = 1000;
+
+/** The demand of so long a time says how many idle starters are kept. */
+export const starterDemandMs = 1000;
+
+/** So many starters may die one after the other before the next one has to wait, and how long: doubles up to the bound. */
+export const starterDeathsFree = 3;
+export const starterBackoffMs = 50;
+export const starterBackoffMsMax = 5000;
+
+/** So many starters may die with the same job before it has begun; then it is refused as lost. */
+export const startAttemptsMax = 6;
+
+/** How soon children are looked at again when that has failed. */
+export const childrenRetryMs = 20;
 
 /** The delay before a dead image is started again; doubles up to the bound, until one serves. */
 export const imageBackoffMs = 100;

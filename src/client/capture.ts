@@ -4,21 +4,21 @@ import type { Sys } from "../../ffi/sys.ts";
 import { jobFdNumberMax, jobFdsMax } from "../base/limits.ts";
 import type { Scope } from "../base/scope.ts";
 import { fromLatin1, fromUtf8, type StringList } from "../base/strings.ts";
+import { readAttributes } from "../os/attributes.ts";
 import { SystemError } from "../os/errors.ts";
 import { type Fd, type RawFd, standard } from "../os/fd.ts";
 import { openNull, openPlace } from "../os/files.ts";
 import { isInForeground, ProcessStatus } from "../os/proc.ts";
 import { niceValue } from "../os/process.ts";
 import { inheritedLimits } from "../os/resource-limits.ts";
-import { inheritedIgnored } from "../os/signals.ts";
+import { inheritedBlocked, inheritedIgnored } from "../os/signals.ts";
 import { isTerminal } from "../os/terminal.ts";
-import {
-  type DescriptorMapping,
-  type JobPolicy,
-  type ProcessAttributes,
-  type RunRequest,
-  type TerminalGuard,
-  unknownAttributes,
+import type {
+  DescriptorMapping,
+  JobPolicy,
+  ProcessAttributes,
+  RunRequest,
+  TerminalGuard,
 } from "../protocol/messages.ts";
 import { ClientError } from "./errors.ts";
 import type { Start } from "./start.ts";
@@ -145,13 +145,14 @@ function requireRoom(descriptors: readonly DescriptorMapping[], count: number): 
 
 function captureAttributes(sys: Sys, blockedSignals: Uint8Array): ProcessAttributes {
   const status = new ProcessStatus(sys);
+  const parent = ProcessStatus.of(sys, status.field("PPid"));
   return {
     umask: Number.parseInt(status.field("Umask"), 8),
     nice: niceValue(sys),
     limits: inheritedLimits(sys, Number(status.field("PPid"))),
-    ignoredSignals: inheritedIgnored(status, () => ProcessStatus.of(sys, status.field("PPid"))),
-    blockedSignals,
-    ...unknownAttributes,
+    ignoredSignals: inheritedIgnored(status, parent),
+    blockedSignals: inheritedBlocked(blockedSignals, parent),
+    ...readAttributes(sys),
   };
 }
 

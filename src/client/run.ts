@@ -25,7 +25,7 @@ import { type Caller, capture, type JobOptions } from "./capture.ts";
 import type { Daemon } from "./connect.ts";
 import { Conversation } from "./conversation.ts";
 import { ClientError } from "./errors.ts";
-import { holdSignals, openHeldSignals } from "./signals.ts";
+import { holdSignals, openHeldSignals, signalForJob } from "./signals.ts";
 import type { ClientTerminal } from "./terminal.ts";
 
 const statusOfRefusal: Readonly<Partial<Record<RefusalCode, number>>> = {
@@ -227,13 +227,9 @@ class Attendance {
     return true;
   }
 
-  /**
-   * What a terminal sends, it sends to a whole group; what a process sends to our number is for the
-   * one that stands behind it. A shell continues the group, but that cannot be told from the signal.
-   */
-  #relay({ number, isFromKernel }: Pending): void {
-    const toGroup = isFromKernel || number === signalNumbers.SIGCONT;
-    this.#conversation.send({ type: "signal", signal: number, toGroup });
+  #relay(pending: Pending): void {
+    const request = signalForJob(pending);
+    if (request) this.#conversation.send(request);
   }
 
   /** The job has been stopped: so are we, and it goes on when we do. */
@@ -248,7 +244,7 @@ class Attendance {
     this.#stopOurselves(signal);
     const isContinued = this.#relayPending();
     // In a group whose shell is gone the kernel does not stop us, and nobody would continue the job.
-    if (!isContinued) this.#relay({ number: signalNumbers.SIGCONT, isFromKernel: false });
+    if (!isContinued) this.#relay({ number: signalNumbers.SIGCONT, origin: "process" });
   }
 
   /** Passes on what has come by now. @returns whether we were continued. */
