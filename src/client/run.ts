@@ -245,6 +245,10 @@ class Attendance {
 
   /** The job has been stopped: so are we, and it goes on when we do. */
   #stop(signal: number): void {
+    // We do it to ourselves: nothing but a stop.
+    if (!isStop(signal) && signal !== signalNumbers.SIGSTOP) {
+      throw this.#conversation.unexpected({ type: "stopped", signal });
+    }
     if (this.#terminal?.isRelayed) return; // its shell's business
     // Who was quick has continued us before we could stop, and would not do so again.
     if (this.#relayPending()) return;

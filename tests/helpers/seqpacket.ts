@@ -15,14 +15,16 @@ import {
   MSG_DONTWAIT,
   MSG_NOSIGNAL,
   O_CLOEXEC,
+  POLLIN,
   SCM_RIGHTS,
+  SO_PEERCRED,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_SEQPACKET,
   SOL_SOCKET,
 } from "../../ffi/linux/constants.ts";
 import { allocate, copyOf, type Memory } from "../../ffi/memory.ts";
-import { cmsghdr, iovec, msghdr, sockaddrUn } from "../../ffi/structs.ts";
+import { cmsghdr, iovec, msghdr, pollfd, sockaddrUn, ucred } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { until } from "./wait.ts";
 
@@ -92,11 +94,35 @@ export class Peer implements Disposable {
 
   /** Sends one message. @returns "gone" when the other side has closed. */
   send(bytes: Uint8Array, fds: readonly Descriptor[] = []): "sent" | "gone" {
+    return this.#send(bytes, fds, 0) as "sent" | "gone"; // it waits for room
+  }
+
+  /** The same; "again": the other side has not read what was sent before. */
+  trySend(bytes: Uint8Array, fds: readonly Descriptor[] = []): "sent" | "gone" | "again" {
+    return this.#send(bytes, fds, MSG_DONTWAIT);
+  }
+
+  #send(bytes: Uint8Array, fds: readonly Descriptor[], flags: number): "sent" | "gone" | "again" {
     const [header] = messageHeader(copyOf(bytes), controlOf(fds));
-    const result = sys.sendmsg(this.#socket.number, header, MSG_NOSIGNAL);
+    const result = sys.sendmsg(this.#socket.number, header, MSG_NOSIGNAL | flags);
     if (result === -errno.EPIPE || result === -errno.ECONNRESET) return "gone";
+    if (result === -errno.EAGAIN) return "again";
     check(result, "sendmsg");
     return "sent";
+  }
+
+  /** The process at the other end. See SO_PEERCRED in unix(7). */
+  get pid(): number {
+    const [peer, size] = [allocate(ucred.size), allocate(4)];
+    size.view.setUint32(0, ucred.size, true);
+    const socket = this.#socket.number;
+    check(sys.getsockopt(socket, SOL_SOCKET, SO_PEERCRED, peer, size), "SO_PEERCRED");
+    return ucred.get(peer, "pid");
+  }
+
+  /** Blocks until there is something to receive, or `timeoutMs` are over. @returns whether there is. */
+  waitFor(timeoutMs: number): boolean {
+    return isReadable(this.#socket, timeoutMs);
   }
 
   /** The next message if one has arrived, or "closed" at the end of the connection. */
@@ -166,6 +192,14 @@ export class Listener implements Disposable {
     return new Peer(new Descriptor(number));
   }
 
+  /** Blocks until somebody connects. */
+  acceptBlocking(): Peer {
+    isReadable(this.#socket, -1);
+    return new Peer(
+      new Descriptor(check(sys.accept4(this.#socket.number, null, null, SOCK_CLOEXEC), "accept")),
+    );
+  }
+
   /** Whether somebody has connected since the last time; the connection is dropped. */
   hasVisitor(): boolean {
     const result = sys.accept4(this.#socket.number, null, null, SOCK_CLOEXEC);
@@ -190,6 +224,14 @@ function asUser(uid: number | undefined, act: () => void): void {
   } finally {
     lib.symbols.seteuid(0);
   }
+}
+
+/** Blocks until there is something to read, the end included, or `timeoutMs` (-1: never) are over. */
+export function isReadable({ number }: Descriptor, timeoutMs: number): boolean {
+  const list = allocate(pollfd.size);
+  pollfd.set(list, "fd", number);
+  pollfd.set(list, "events", POLLIN);
+  return check(sys.poll(list, 1, timeoutMs), "poll") > 0;
 }
 
 function openSocket(flags: number): Descriptor {
@@ -250,6 +292,7 @@ export const wire = {
   pong: 67,
   report: 68,
   stopped: 69,
+  waiting: 70,
   bodyInMemfd: 1,
 } as const;
 

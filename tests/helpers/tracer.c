@@ -91,11 +91,11 @@ static int is_signal(long number) {
          number == SYS_pidfd_send_signal;
 }
 
-/* Whether a signal call is about the program itself and nobody else. */
+/* Whether a signal call is about the program itself, or the group that it leads, and nobody else. */
 static int is_to_itself(long number, const __u64 *args) {
   pid_t target = (pid_t)args[0];
   if (number == SYS_pidfd_send_signal) return 0;
-  if (number != SYS_tkill) return target == program;
+  if (number != SYS_tkill) return target == program || target == -program;
   char path[64];
   snprintf(path, sizeof path, "/proc/%d/task/%d", program, target);
   return access(path, F_OK) == 0;
