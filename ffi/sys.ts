@@ -78,6 +78,7 @@ const table = {
   getpid: ["plain"],
   geteuid: ["plain"],
   fork: ["int"],
+  clone: ["long", long, long, long, long, long, long],
   _exit: ["plain", int],
   execve: ["int", mem, mem, mem],
   setsid: ["int"],
@@ -119,6 +120,8 @@ export const symbols: ReadonlyMap<string, string> = new Map<SysName, string>([
   // glibc 2.36 has no function for these: the number of the system call comes first.
   ["close_range", "syscall"],
   ["pidfd_open", "syscall"],
+  // glibc's own function wants another stack: this one goes on where it was called, as fork(2) does.
+  ["clone", "syscall"],
   // glibc's answer cannot be told from a failure; the kernel's, 20 - nice, can.
   ["getpriority", "syscall"],
   // glibc keeps two signals to itself, and its own function does not touch them.

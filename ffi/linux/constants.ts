@@ -166,10 +166,12 @@ export const MADV_COLLAPSE = 25;
 export const SYS_pidfd_open = 434;
 export const SYS_close_range = 436;
 export const CLOSE_RANGE_CLOEXEC = 4;
+export const CLONE_PARENT = 0x8000;
 
 interface Architecture {
   readonly O_DIRECTORY: number;
   readonly O_NOFOLLOW: number;
+  readonly SYS_clone: number;
   readonly SYS_getpriority: number;
   readonly SYS_rt_sigaction: number;
   /** struct epoll_event is packed on x86-64 only. */
@@ -180,6 +182,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
   x64: {
     O_DIRECTORY: 0o200000,
     O_NOFOLLOW: 0o400000,
+    SYS_clone: 56,
     SYS_getpriority: 140,
     SYS_rt_sigaction: 13,
     epollEventPacked: true,
@@ -187,6 +190,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
   arm64: {
     O_DIRECTORY: 0o40000,
     O_NOFOLLOW: 0o100000,
+    SYS_clone: 220,
     SYS_getpriority: 141,
     SYS_rt_sigaction: 134,
     epollEventPacked: false,
@@ -199,5 +203,11 @@ function architecture(): Architecture {
   return known;
 }
 
-export const { O_DIRECTORY, O_NOFOLLOW, SYS_getpriority, SYS_rt_sigaction, epollEventPacked } =
-  architecture();
+export const {
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  SYS_clone,
+  SYS_getpriority,
+  SYS_rt_sigaction,
+  epollEventPacked,
+} = architecture();
