@@ -98,6 +98,13 @@ export function stateOf(sys: Sys, path: Path): FileState | undefined {
 /** What one call gives: many files are asked for in a row, and a new one costs more than asking. */
 let stateBuffer: Memory | undefined;
 
+/** How many names what is behind `path` has; for a directory, two and those in it. */
+export function linkCount(sys: Sys, path: Path): number {
+  stateBuffer ??= allocate(statx.size);
+  check(sys.statx(AT_FDCWD, cPath(path), 0, STATX_BASIC_STATS, stateBuffer), "statx", shown(path));
+  return statx.get(stateBuffer, "stx_nlink");
+}
+
 export function stateOfFd(sys: Sys, fd: RawFd): FileState {
   const buffer = allocate(statx.size);
   check(sys.statx(fd, cPath(""), AT_EMPTY_PATH, STATX_BASIC_STATS, buffer), "statx");
