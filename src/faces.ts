@@ -8,6 +8,7 @@ import { Output } from "./cli/output.ts";
 import { type Asked, endAsMistaken, run } from "./cli/run.ts";
 import type { Start } from "./client/start.ts";
 import {
+  commandProcessName,
   imageName,
   imageSocketNumber,
   scriptName,
@@ -45,8 +46,12 @@ async function scriptOf(sys: Sys, { name }: Calling): Promise<string | undefined
     runImage(sys, imageSocketNumber);
   }
   if (name === starterName) {
-    const { runFreshStarter } = await import("./image/starter.ts");
-    runFreshStarter(sys, starterSocketNumber);
+    const { runStarter } = await import("./image/starter.ts");
+    runStarter(sys);
+  }
+  if (name === commandProcessName) {
+    const { runFreshCommand } = await import("./image/builtin-job.ts");
+    runFreshCommand(sys, starterSocketNumber);
   }
   if (name !== scriptName) return undefined;
   const { enterScript } = await import("./image/script/script.ts");

@@ -101,6 +101,7 @@ export const SIG_IGN = 1;
 
 export const CLD_EXITED = 1;
 export const CLD_STOPPED = 5;
+export const CLD_CONTINUED = 6;
 
 /** Terminals: see ioctl_tty(2). */
 export const TCGETS = 0x5401;

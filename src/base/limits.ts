@@ -179,6 +179,28 @@ export const imageTimeoutMs = 5000;
 /** A process that was given a job must have started it within this time; else the job is lost. */
 export const starterTimeoutMs = 5000;
 
+/**
+ * A starter that has been at work for so many times the average start is taken to hang in somebody's file system, within
+ * these bounds: another is made for those that wait.
+ */
+export const starterPatienceFactor = 4;
+export const starterPatienceMsMin = 30;
+export const starterPatienceMsMax = 1000;
+
+/** The demand of so long a time says how many idle starters are kept. */
+export const starterDemandMs = 1000;
+
+/** So many starters may die one after the other before the next one has to wait, and how long: doubles up to the bound. */
+export const starterDeathsFree = 3;
+export const starterBackoffMs = 50;
+export const starterBackoffMsMax = 5000;
+
+/** So many starters may die with the same job before it has begun; then it is refused as lost. */
+export const startAttemptsMax = 6;
+
+/** How soon children are looked at again when that has failed. */
+export const childrenRetryMs = 20;
+
 /** The delay before a dead image is started again; doubles up to the bound, until one serves. */
 export const imageBackoffMs = 100;
 export const imageBackoffMsMax = 30_000;

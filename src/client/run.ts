@@ -35,7 +35,7 @@ const statusOfRefusal: Readonly<Partial<Record<RefusalCode, number>>> = {
 };
 
 /** The status of timeout(1) when the time was up; unless the job had to be killed. */
-const timedOutStatus = 124;
+export const timedOutStatus = 124;
 
 /** How the client itself is to end. */
 export type Ending =

@@ -16,7 +16,7 @@ import type { Loop } from "./loop.ts";
 const messagesPerTurn = 16;
 
 export interface ConnectionEvents {
-  /** A whole message; its descriptors are closed afterwards unless taken. */
+  /** A whole message, which is consumed. */
   readonly onMessage: (connection: Connection, received: Received) => void;
   /** The peer is gone, or we are done with it: the connection is closed. */
   readonly onClosed: (connection: Connection) => void;
@@ -118,10 +118,9 @@ export class Connection {
         const received = this.#loop.receiver.receive(this.#socket.raw, { wait: false });
         if (received === "again") return;
         if (received === "gone") return this.#peerGone();
-        using message = received;
         this.#deadline?.cancel();
         this.#deadline = undefined;
-        this.#events.onMessage(this, message);
+        this.#events.onMessage(this, received);
       } catch (error) {
         return this.refuse(this.#refusalFor(error));
       }

@@ -32,6 +32,7 @@ import type { Log } from "./log.ts";
 import { Loop } from "./loop.ts";
 import { Machine } from "./machine.ts";
 import { baseImageProcess } from "./processes.ts";
+import { ProgramStarters } from "./program-starters.ts";
 import type { ScriptReport } from "./script.ts";
 import { Scripts } from "./scripts.ts";
 import { Starters } from "./starters.ts";
@@ -81,6 +82,7 @@ export class Daemon implements Disposable {
   readonly #signals: Fd;
   readonly #children: Children;
   readonly #starters: Starters;
+  readonly #programs: ProgramStarters;
   readonly #machine: Machine;
   readonly #image: Image;
   readonly #watches: Watches;
@@ -113,6 +115,7 @@ export class Daemon implements Disposable {
     this.#signals = owned.use(openSignalFd(sys, signalSet(watchedSignals)));
     this.#children = new Children(this.#loop);
     this.#starters = new Starters(this.#loop, this.#children);
+    this.#programs = new ProgramStarters(this.#loop, this.#children);
     this.#machine = new Machine(this.#loop);
     const parts = {
       children: this.#children,
@@ -128,7 +131,8 @@ export class Daemon implements Disposable {
     this.#watches = new Watches(this.#loop);
     this.#scripts = new Scripts(this.#loop, { ...parts, watches: this.#watches });
     this.#jobs = new Jobs(this.#loop, {
-      ...parts,
+      starters: this.#starters,
+      programs: this.#programs,
       image: this.#image,
       scripts: this.#scripts,
       jobsMax: settings.jobsMax,
@@ -140,10 +144,11 @@ export class Daemon implements Disposable {
     owned.move();
   }
 
-  /** Starts the images; they inherit our standard error, so that must be the log by now. */
+  /** Starts images and starters; they inherit our standard error, so that must be the log by now. */
   start(): void {
     const { sys, log } = this.#loop;
     log.info(`listening on ${this.#endpoint.socketPath} (pid ${sys.getpid()})`);
+    this.#programs.open();
     this.#image.open();
     this.#jobs.prepare();
   }
@@ -176,6 +181,7 @@ export class Daemon implements Disposable {
     this.#loop.log.info(`stopping: ${reason}; ${running} jobs are running`);
     this.#accept(listenBacklog); // who has connected already gets an answer
     this.#stopListening();
+    this.#programs.close();
     this.#image.close();
     this.#scripts.close();
     this.#jobs.terminate();
@@ -190,6 +196,7 @@ export class Daemon implements Disposable {
     const { running } = this.#jobs.counts;
     if (running > 0) this.#loop.log.warn(`${reason}: killing ${running} jobs`);
     this.#starters.killAssigned();
+    this.#programs.kill();
     this.#jobs.kill();
   }
 
@@ -212,8 +219,8 @@ export class Daemon implements Disposable {
   [Symbol.dispose](): void {
     using _loop = this.#loop;
     using _signals = this.#signals;
-    using _children = this.#children;
     using _starters = this.#starters;
+    using _programs = this.#programs;
     using _image = this.#image;
     using _watches = this.#watches;
     using _scripts = this.#scripts;
@@ -275,7 +282,10 @@ export class Daemon implements Disposable {
     connection.refuse({ code: "forbidden", errno: errno.EPERM, reason });
   }
 
-  #handle(connection: Connection, { id, message, fds }: Received): void {
+  /** Consumes `received`. */
+  #handle(connection: Connection, received: Received): void {
+    using owned = new Scope();
+    const { id, message } = owned.use(received);
     const jobId = this.#jobOf.get(connection);
     if (jobId !== undefined) {
       // The one thing a client that waits for its job may still say.
@@ -289,8 +299,8 @@ export class Daemon implements Disposable {
           const reason = "the daemon is stopping";
           return connection.refuse({ code: "stopping", errno: 0, reason }, id);
         }
-        const owned = fds.map((fd) => fd.move());
-        const started = this.#jobs.start(connection, message, owned);
+        owned.move();
+        const started = this.#jobs.start(connection, message, received);
         if (started === undefined) return;
         // It is closed by now when nothing more is owed to it, or when it could not be told.
         if (this.#connections.has(connection)) this.#jobOf.set(connection, started);

@@ -51,7 +51,6 @@ export interface ImageStatus {
   /** So many it is to have: fewer when nobody has used it for long, or memory is short. */
   readonly sparesKept: number;
   readonly served: number;
-  /** Without jobs that have become another program: they share nothing with it. */
   readonly forks: readonly Fork[];
 }
 
@@ -245,8 +244,8 @@ export class Image implements Disposable {
       onAssigned: () => {
         this.#starting += 1;
       },
-      onUsed: (hasExecuted) => {
-        if (!hasExecuted) this.#jobs.add(pid);
+      onUsed: () => {
+        this.#jobs.add(pid);
         this.#served += 1;
         this.#diedUnused = 0;
         this.#backoffMs = imageBackoffMs;

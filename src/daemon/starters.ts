@@ -1,7 +1,6 @@
 /**
- * Starters, seen from the daemon: processes of ours that are given one job and become it (see
- * image/starter.ts). Each is a child of ours with a socket of its own. A job has been started when its starter
- * says so, or, having said that it executes, is heard of no more: exec(2) has closed its socket then.
+ * Processes of ours that are given one command or script and become it: forked out of an image, or started for the
+ * occasion. Each is a child of ours with a socket of its own. Programs are started by others, see program-starters.ts.
  */
 import { starterTimeoutMs } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
@@ -13,10 +12,10 @@ import { signalNumbers, trySignal } from "../os/signals.ts";
 import type { Timer } from "../os/timers.ts";
 import type { RunRequest } from "../protocol/messages.ts";
 import { ProtocolError } from "../protocol/wire.ts";
-import { sendMessage } from "../transport/channel.ts";
+import type { Outcome } from "../transport/channel.ts";
 import type { ChildEvents, Children } from "./children.ts";
 import type { Loop } from "./loop.ts";
-import { type ProcessBuild, sendOrders, spawnProcess, starterProcess } from "./processes.ts";
+import { commandProcess, type ProcessBuild, sendOrders, spawnProcess } from "./processes.ts";
 
 /** A job to be started, and who wants to know how that goes. */
 export interface Start extends ChildEvents {
@@ -24,6 +23,8 @@ export interface Start extends ChildEvents {
   readonly request: RunRequest;
   /** On loan until one of the outcomes. */
   readonly fds: readonly RawFd[];
+  /** Sends the client's own message to who is to start it, with its descriptors. @throws SystemError */
+  readonly forward: (socket: RawFd) => Outcome;
   readonly onStarted: (pid: number) => void;
   /** It cannot be started; code "lost": the starter died before it could. */
   readonly onRefused: (refused: Refused) => void;
@@ -37,8 +38,8 @@ export interface Start extends ChildEvents {
 export interface StarterEvents {
   /** It has been given its job. */
   readonly onAssigned?: () => void;
-  /** It has started its job; `hasExecuted`: by becoming another program. */
-  readonly onUsed?: (hasExecuted: boolean) => void;
+  /** It has started its job. */
+  readonly onUsed?: () => void;
   /** It has started the job it was given, or will not do so any more. */
   readonly onSettled?: () => void;
   /** The job it has started has ended. */
@@ -73,14 +74,14 @@ export class Starters implements Disposable {
     this.#loop.poller.add(socket.raw, () => starter.receive());
     owned.defer(() => this.#loop.poller.remove(socket.raw));
     // Last: from here on its end is told to the starter, whose socket must not have been closed.
-    if (!this.#children.watch(pid, starter.childEvents)) return undefined;
+    if (!this.#children.tryWatch(pid, starter.childEvents)) return undefined;
     owned.move();
     this.#open.add(starter);
     return starter;
   }
 
   /** Starts a fresh process for one job, to be told first what it is. @throws SystemError */
-  spawn(build: ProcessBuild = starterProcess, orders?: Orders): Starter | undefined {
+  spawn(build: ProcessBuild = commandProcess, orders?: Orders): Starter | undefined {
     const { sys } = this.#loop;
     const { pid, socket } = spawnProcess(sys, build);
     using owned = new Scope();
@@ -112,7 +113,7 @@ interface StarterParts {
   readonly open: Set<Starter>;
 }
 
-type StarterState = "idle" | "assigned" | "executing" | "started" | "over";
+type StarterState = "idle" | "assigned" | "started" | "over";
 
 export class Starter {
   readonly pid: number;
@@ -166,13 +167,12 @@ export class Starter {
     };
   }
 
-  /** @returns whether `start` is settled; false when we have died, as our pidfd will tell. */
+  /** @returns whether `start` is settled; false when we have died, as will be told. */
   handOver(start: Start): boolean {
-    const { sys, timers, log } = this.#loop;
-    const run = { id: start.id, message: start.request };
+    const { timers, log } = this.#loop;
     if (!this.#socket) return false;
     try {
-      if (sendMessage(sys, this.#socket.raw, run, start.fds, { wait: false }) !== "sent") {
+      if (start.forward(this.#socket.raw) !== "sent") {
         this.hangUp();
         return false;
       }
@@ -217,11 +217,10 @@ export class Starter {
     while (this.#socket) {
       const received = this.#tryReceive(this.#socket);
       if (received === "again") return;
-      if (received === "gone") return this.#closed();
+      if (received === "gone") return this.hangUp(); // how it has ended will be told
       const { message } = received;
       received[Symbol.dispose]();
       if (message.type === "started") this.#started();
-      if (message.type === "executing") this.#state = "executing";
       if (message.type === "refused") this.#refused(message);
       if (message.type === "unfit") this.#unfit(message.reason);
       if (message.type === "recorded") this.#start?.onRecorded?.(message.json);
@@ -239,12 +238,6 @@ export class Starter {
     }
   }
 
-  /** It has become its job, or has ended or is about to; how, its pidfd will tell. */
-  #closed(): void {
-    this.hangUp();
-    if (this.#state === "executing") this.#started();
-  }
-
   /** What it said before it ended may still wait in its socket. */
   #receiveLastWord(): void {
     try {
@@ -256,10 +249,9 @@ export class Starter {
   }
 
   #started(): void {
-    const hasExecuted = this.#state === "executing";
     this.#settle("started");
     if (!this.#start?.onRecorded) this.hangUp();
-    this.#events.onUsed?.(hasExecuted);
+    this.#events.onUsed?.();
     this.#start?.onStarted(this.pid);
   }
 

@@ -1,5 +1,5 @@
 /**
- * A spare: a starter forked out of an image, ahead of its job.
+ * A spare: a process forked out of an image, ahead of its job, which is a built-in command.
  *
  * A forked process pays for each page of memory when it first writes to it, and for each function
  * when it first calls it. So a spare rehearses before it waits: it hands itself a job and goes the
@@ -12,17 +12,18 @@ import { openNull, openPlace } from "../os/files.ts";
 import { ownArguments, ownEnvironment, setShownWords } from "../os/process.ts";
 import { restoreIgnoredByBun } from "../os/signals.ts";
 import { MessageReceiver } from "../transport/channel.ts";
+import { builtinOf, runBuiltinJob } from "./builtin-job.ts";
 import { runCommand } from "./commands/table.ts";
+import { enterAttributes, enterDirectory, placeDescriptors } from "./context.ts";
 import { rehearsedJob } from "./rehearsal.ts";
-import { builtinOf, enterAttributes, enterPlace, runStarter } from "./starter.ts";
 
 /** Waits for the job on `daemon` and becomes it. The process ends here. Consumes `daemon`. */
 export function runSpare(sys: Sys, daemon: Fd): never {
   restoreIgnoredByBun(sys);
   const receiver = new MessageReceiver(sys);
   // What cannot be rehearsed is at least linked.
-  for (const name of ["setpgid", "setsid", "execve", "_exit"] as const) void sys[name];
-  runStarter(sys, receiver, rehearse(sys, receiver, daemon));
+  for (const name of ["setpgid", "setsid", "_exit"] as const) void sys[name];
+  runBuiltinJob(sys, receiver, rehearse(sys, receiver, daemon));
 }
 
 /** Runs a job of our own on /dev/null. @returns the socket to the daemon, under a new number. */
@@ -35,7 +36,8 @@ function rehearse(sys: Sys, receiver: MessageReceiver, daemon: Fd): Fd {
     streams: [nothing, nothing, nothing],
   });
   const fds = received.fds.map((fd) => fd.raw);
-  const link = enterPlace(sys, request, fds, daemon); // closes all that was opened here
+  enterDirectory(sys, request, fds);
+  const link = placeDescriptors(sys, request, fds, daemon); // closes all that was opened here
   enterAttributes(sys, request);
   const builtin = builtinOf(request);
   if (builtin) runCommand(sys, builtin.name, builtin.args);

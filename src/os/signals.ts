@@ -88,19 +88,16 @@ const runtimeSignals: readonly number[] = [
   SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS, SIGPWR,
 ];
 
-/**
- * Whether exactly those are in a mask: so it is in whatever was started by posix_spawn(3) of glibc.
- */
-export function isOfInternalSignals(mask: Uint8Array): boolean {
-  const internal = signalSet(internalSignals);
-  return mask.every((byte, index) => byte === internal[index]);
-}
-
 /** @returns the mask as it was before. */
 export function blockSignals(sys: Sys, set: Memory): Memory {
   const before = allocate(sigsetSize);
   check(sys.sigprocmask(SIG_BLOCK, set, before), "sigprocmask");
   return before;
+}
+
+/** Blocks all that can be blocked. */
+export function blockAllSignals(sys: Sys): void {
+  check(sys.sigprocmask(SIG_SETMASK, allSignals(), null), "sigprocmask");
 }
 
 /** Blocks exactly the signals of a mask of `signalMaskSize` bytes. */

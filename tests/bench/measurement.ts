@@ -1,5 +1,5 @@
 /**
- * What benchmarks have in common. The commands take turns (A B C A B C …), so that whatever else the
+ * What `bun run bench:warm` measures with. The commands take turns (A B C A B C …), so that whatever else the
  * machine does meets all of them alike; before one of ours the daemon is idle, so that no command
  * pays for the one before. Times are from before the spawn to after the exit. A goal that is missed
  * is said, and is no failure.
@@ -7,7 +7,7 @@
 import { existsSync, realpathSync } from "node:fs";
 import { cpus, release, totalmem } from "node:os";
 import { join } from "node:path";
-import { binary } from "../helpers/sandbox.ts";
+import { quantile as quantileOf } from "./statistics.ts";
 
 /** Rounds that do not count: files get into the page cache, branches into the predictor. */
 const warmUpRounds = 5;
@@ -34,14 +34,6 @@ export function contender(
   more: Partial<Contender> = {},
 ): Contender {
   return { name, command, timesMs: [], ...more };
-}
-
-export function ours(
-  name: string,
-  words: readonly string[],
-  more: Partial<Contender> = {},
-): Contender {
-  return contender(name, [binary, "run", ...words], { isOurs: true, ...more });
 }
 
 export interface Turns {
@@ -110,14 +102,39 @@ export function findNode(): string | undefined {
 
 /** The nearest rank: a time that was measured. */
 export function quantile({ timesMs }: Contender, part: number): number {
-  const sorted = timesMs.toSorted((a, b) => a - b);
-  return sorted[Math.max(Math.ceil(part * sorted.length) - 1, 0)] ?? Number.NaN;
+  return quantileOf(timesMs, part);
+}
+
+export interface MachineFacts {
+  readonly processors: number;
+  readonly model: string;
+  readonly memoryGiB: number;
+  readonly kernel: string;
+  readonly arch: string;
+  readonly bun: string;
+  readonly commit: string;
+}
+
+export function machineFacts(): MachineFacts {
+  const { length: processors, 0: first } = cpus();
+  return {
+    processors,
+    model: first?.model.trim() ?? "unknown",
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    kernel: release(),
+    arch: process.arch,
+    bun: Bun.version,
+    commit: commit(),
+  };
 }
 
 export function machine(): string {
-  const { length: count, 0: first } = cpus();
-  const memory = Math.round(totalmem() / 2 ** 30);
-  return `${count} × ${first?.model.trim()}, ${memory} GiB, Linux ${release()} ${process.arch}, Bun ${Bun.version}, commit ${commit()}`;
+  return formatMachine(machineFacts());
+}
+
+export function formatMachine(facts: MachineFacts): string {
+  const { processors, model, memoryGiB, kernel, arch, bun, commit: at } = facts;
+  return `${processors} × ${model}, ${memoryGiB} GiB, Linux ${kernel} ${arch}, Bun ${bun}, commit ${at}`;
 }
 
 function commit(): string {
@@ -139,7 +156,7 @@ export function table(rows: readonly (readonly string[])[]): string {
     const width = widths[column] ?? 0;
     return column === 0 ? text.padEnd(width) : text.padStart(width);
   };
-  return rows.map((row) => `${row.map(format).join("  ")}\n`).join("");
+  return rows.map((row) => `${row.map(format).join("  ").trimEnd()}\n`).join("");
 }
 
 export function goal(seen: string, limit: string, isMet: boolean): void {

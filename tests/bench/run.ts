@@ -1,180 +1,196 @@
 /**
- * `bun run bench [ROUNDS]`: what a command costs through prefork, next to what it costs directly and
- * what the runtime itself costs, and what the daemon keeps in memory. How it is measured is in
- * measurement.ts.
+ * `bun run bench [--rounds N] [--json]`: what a command costs through prefork, in direct spawns of /bin/true, beside a
+ * daemon of the same design in C and other programs of the kind. All rows take their turns in one run, in a new
+ * order each round, so that whatever else the machine does meets all of them alike. docs/performance.md says how.
+ * A goal that is missed is said, and is no failure.
  */
-import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { compile } from "../../build.ts";
-import { openLibc } from "../../ffi/libc.ts";
-import { signalMaskSize } from "../../src/base/limits.ts";
-import { fromLatin1, stringList } from "../../src/base/strings.ts";
-import { resourceLimits } from "../../src/os/resource-limits.ts";
-import { encodeBody, encodeHeader } from "../../src/protocol/encode.ts";
-import { type RunRequest, unknownAttributes } from "../../src/protocol/messages.ts";
 import { interruptible } from "../helpers/interruption.ts";
-import { childrenOf } from "../helpers/process.ts";
-import { Sandbox } from "../helpers/sandbox.ts";
-import { leastRequest, leastSocket } from "./least-files.ts";
-import {
-  contender,
-  findNode,
-  goal,
-  machine,
-  ours,
-  quantile,
-  roundsWanted,
-  say,
-  table,
-  takeTurns,
-} from "./measurement.ts";
+import { descendantsOf, processStat } from "../helpers/process.ts";
+import { binary, Sandbox } from "../helpers/sandbox.ts";
+import { machineFacts, say } from "./measurement.ts";
+import { clientMemory, treeMemory } from "./memory.ts";
+import { startPeers } from "./peers.ts";
+import { type Account, Accounts } from "./processor-time.ts";
+import { type BenchPrograms, buildPrograms, startReference } from "./reference.ts";
+import { formatReport, type Report, reportJson } from "./report.ts";
+import { figuresOf, goalsOf, type Memory, type Samples } from "./results.ts";
+import { rowsFor, type Server } from "./rows.ts";
+import { FfiRunner, NativeRunner, type Runner } from "./runner.ts";
+import { shuffled } from "./statistics.ts";
 
-const roundsDefault = 60;
+const usage = "usage: bun run bench [--rounds N] [--json]";
 
-/** What `prefork run` may cost, in starts of an empty compiled Bun program. */
-const runGoal = 1.6;
-/** Bytes that the daemon and its base image may keep in RAM. */
-const memoryGoal = 60e6;
+const roundsDefault = 40;
+
+/** Rounds that do not count: files get into the page cache, branches into the predictor. */
+const warmUpRounds = 2;
+
+/** A daemon that is not at rest by then is measured as it is. */
+const restTimeoutMs = 3000;
+const restLookMs = 10;
+
+/** A daemon, and where its processor time is counted. */
+interface Served {
+  readonly pid: number;
+  readonly account: Account | undefined;
+  /** Processes below it when it has nothing to do. */
+  readonly processes: number;
+}
 
 await interruptible(async (interrupted) => {
-  const rounds = roundsWanted(roundsDefault);
-  const empty = await compile("tests/bench/empty.ts", "empty");
-  const least = await compile("tests/bench/least.ts", "least");
+  const { rounds, json } = optionsOf(process.argv.slice(2));
+  using accounts = new Accounts();
   await using box = new Sandbox();
-  await box.serveWarm();
-  const { env, work: cwd } = box;
-
-  serveLeast(box);
-  const direct = contender("/bin/true, directly", ["/bin/true"]);
-  const program = ours("prefork run -w /bin/true", ["-w", "/bin/true"]);
-  const add = ours("prefork run -w add 1 2", ["-w", "add", "1", "2"]);
-  const detached = ours("prefork run /bin/true", ["/bin/true"]);
-  const runtime = contender("empty compiled Bun program", [empty]);
-  const leastClient = contender("the least client for it", [least], { isOurs: true });
-  const contenders = [direct, program, leastClient, add, detached, runtime];
-  const node = findNode();
-  if (node !== undefined) contenders.push(contender("node -e 0", [node, "-e", "0"]));
-
-  const before = await memoryNow(box);
-  const idle = async (): Promise<void> => await untilIdle(box);
-  await takeTurns(contenders, { rounds, env, cwd, untilIdle: idle, interrupted });
-
-  say(`${machine()}\n${rounds} rounds\n\n`);
-  const unit = quantile(runtime, 0.5);
-  const rows = contenders.map((one) => [
-    one.name,
-    quantile(one, 0.5).toFixed(2),
-    quantile(one, 0.99).toFixed(2),
-    (quantile(one, 0.5) / unit).toFixed(2),
-  ]);
-  say(table([["", "median ms", "p99 ms", "ratio"], ...rows]));
-  const after = await memoryNow(box);
-  say("\n");
-  say(
-    table([
-      ["", "RSS MB at first", "PSS", "RSS MB after the rounds", "PSS"],
-      ...after.map(([name, { rss, pss }], row): string[] => {
-        const first = before[row]?.[1];
-        return [name, inMb(first?.rss), inMb(first?.pss), inMb(rss), inMb(pss)];
-      }),
-    ]),
-  );
-  say("\n");
-  for (const one of [program, add, detached]) {
-    const ratio = quantile(one, 0.5) / unit;
-    goal(
-      `${one.name} costs ${ratio.toFixed(2)} of the empty program`,
-      `${runGoal}`,
-      ratio <= runGoal,
-    );
+  const notes: string[] = [];
+  const built = buildPrograms(box);
+  const programs = typeof built === "string" ? undefined : built;
+  if (typeof built === "string") {
+    notes.push(`${built}: no C reference, no conditions, no processor time`);
   }
-  const both = sum(after.slice(0, 2).map(([, memory]) => memory));
-  // RSS counts a page that both processes share twice. PSS counts it once, and less where it is also
-  // shared with others: with another daemon of the same binary it is too low.
-  for (const [name, bytes] of [
-    ["RSS", both.rss],
-    ["PSS", both.pss],
-  ] as const) {
-    const seen = `daemon and base image keep ${inMb(bytes)} MB (${name})`;
-    goal(seen, `${inMb(memoryGoal)} MB`, bytes <= memoryGoal);
+  // Without a runner of its own our time would count as the clients'.
+  const open = (name: string): Account | undefined => programs && accounts.open(name);
+
+  const servers = new Map<Server, Served>();
+  const ours = open("prefork");
+  const daemon = await entering(ours)(() => box.serveWarm());
+  servers.set("prefork", await served(daemon.pid, ours));
+  const memoryAtRest = treeMemory(daemon.pid);
+  if (programs) {
+    const account = open("reference");
+    const { pid } = await startReference(box, programs, entering(account));
+    servers.set("reference", await served(pid, account));
   }
+  const { there: peers, missing } = await startPeers(box);
+  notes.push(...missing);
+  const withoutHead = binaryWithoutHead();
+  if (withoutHead === undefined) {
+    notes.push("no binary without a head (PREFORK_WITHOUT_HEAD): the slow path is not compared");
+  }
+
+  const clients = open("clients");
+  await using runner = entering(clients)(() => startRunner(programs, box.work));
+  const hasConditions = runner.kind === "C";
+  const rows = rowsFor({ box, programs, peers, withoutHead, hasConditions });
+  const all = rows.map((row): Samples => {
+    return { row, timesNs: [], turnsNs: [], processorUs: [], failedTurns: 0 };
+  });
+  let restless = 0;
+  for (let round = -warmUpRounds; round < rounds; round++) {
+    const due = all.filter(({ row }) => round % row.every === 0);
+    for (const samples of shuffled(due, Math.random)) {
+      interrupted.throwIfAborted();
+      const server = samples.row.server && servers.get(samples.row.server);
+      const isAtRest = await takeTurn(samples, { runner, clients, server, counts: round >= 0 });
+      if (!isAtRest) restless += 1;
+    }
+  }
+  if (restless > 0) notes.push(`a daemon was not at rest after ${restless} turns`);
+  const memory: Memory = {
+    client: await clientMemory(box, [join(box.bin, "pfc"), "-w"], daemon.pid),
+    referenceClient: await referenceMemory(box, programs, servers.get("reference")),
+    daemon: memoryAtRest,
+  };
+
+  const figures = figuresOf(all);
+  const report: Report = {
+    machine: machineFacts(),
+    settings: {
+      binary,
+      version: (await box.prefork("version")).stdout.trim(),
+      rounds,
+      warmUpRounds,
+      runner: runner.kind,
+      processorTime: programs ? accounts.source : "not counted",
+    },
+    figures,
+    memory,
+    goals: goalsOf(figures, memory),
+    notes,
+  };
+  say(json ? reportJson(report) : formatReport(report));
   return 0;
 });
 
-/** Lays out for `least.ts` what it does not do itself. */
-function serveLeast(box: Sandbox): void {
-  const none = new Uint8Array(signalMaskSize);
-  const run: RunRequest = {
-    type: "run",
-    wait: true,
-    attributes: {
-      umask: 0o022,
-      nice: 0,
-      limits: resourceLimits(openLibc()),
-      ignoredSignals: none,
-      blockedSignals: none,
-      ...unknownAttributes,
-    },
-    policy: { timeoutMs: 0, killAfterMs: 0, killGroup: false, onDisconnect: "hangup" },
-    warm: false,
-    unconfigured: true,
-    controllingTerminal: false,
-    terminalGuard: undefined,
-    directoryIndex: 0,
-    directoryPath: fromLatin1(box.work),
-    descriptors: [0, 1, 2].map((number) => ({ number, index: number + 1 })),
-    argv: stringList(fromLatin1("/bin/true\0")),
-    env: stringList(fromLatin1("PATH=/bin\0")),
-  };
-  const body = encodeBody(run);
-  const header = encodeHeader(run, body.length, { id: 1, fdCount: 4, bodyInMemfd: false });
-  writeFileSync(join(box.work, leastRequest), Buffer.concat([header, body]));
-  symlinkSync(join(box.runtime, "pfd.sock"), join(box.work, leastSocket));
+interface TurnWith {
+  readonly runner: Runner;
+  readonly clients: Account | undefined;
+  readonly server: Served | undefined;
+  readonly counts: boolean;
 }
 
-async function untilIdle(box: Sandbox): Promise<void> {
+/** @returns whether its daemon has come to rest after it. */
+async function takeTurn(
+  samples: Samples,
+  { runner, clients, server, counts }: TurnWith,
+): Promise<boolean> {
+  const { row } = samples;
+  const clientsUs = (): number => clients?.readUs(runner.pid) ?? 0;
+  const serverUs = (): number => server?.account?.readUs(server.pid) ?? 0;
+  const before = clientsUs() + serverUs();
+  const { wholeNs, failure, timesNs } = await runner.run(row);
+  const clientsAfter = clientsUs();
+  const isAtRest = server === undefined || (await isSoonAtRest(server));
+  if (failure !== 0 && row.width === 1) throw new Error(`${row.name}: wait status ${failure}`);
+  if (!counts) return true;
+  samples.timesNs.push(...timesNs);
+  samples.turnsNs.push(wholeNs);
+  if (clients && (server || !row.key.startsWith("peer"))) {
+    samples.processorUs.push(clientsAfter + serverUs() - before);
+  }
+  if (failure !== 0) samples.failedTurns += 1;
+  return isAtRest;
+}
+
+async function served(pid: number, account: Account | undefined): Promise<Served> {
+  await isSoonAtRest({ pid, account, processes: 0 });
+  return { pid, account, processes: descendantsOf(pid).length };
+}
+
+/** Waits until a daemon and all below it are asleep, and the processes that wait for jobs are complete. */
+async function isSoonAtRest({ pid, processes }: Served): Promise<boolean> {
+  const deadline = performance.now() + restTimeoutMs;
   for (;;) {
-    const { running, image } = await box.status();
-    if (running === 0 && image.spares > 0) return;
+    const below = descendantsOf(pid);
+    const all = [processStat(pid), ...below];
+    if (below.length >= processes && all.every((stat) => stat?.state === "S")) return true;
+    if (performance.now() > deadline) return false;
+    await Bun.sleep(restLookMs);
   }
 }
 
-/** In bytes. See proc_pid_smaps(5). */
-interface Memory {
-  readonly rss: number;
-  readonly pss: number;
+async function referenceMemory(
+  box: Sandbox,
+  programs: BenchPrograms | undefined,
+  server: Served | undefined,
+): Promise<Memory["referenceClient"]> {
+  if (!programs || !server) return undefined;
+  return await clientMemory(box, [programs.client, "-w"], server.pid);
 }
 
-/** Of the daemon, its base image, and its spare, in this order. */
-async function memoryNow(box: Sandbox): Promise<[name: string, memory: Memory][]> {
-  await untilIdle(box);
-  const { pid, image } = await box.status();
-  const spares = childrenOf(pid).filter((child) => child.pid !== image.pid);
-  return [
-    ["daemon", memoryOf(pid)],
-    ["base image", memoryOf(image.pid)],
-    ["spare", sum(spares.map((spare) => memoryOf(spare.pid)))],
-  ];
+function startRunner(programs: BenchPrograms | undefined, directory: string): Runner {
+  return programs ? new NativeRunner(programs.runner, directory) : new FfiRunner(directory);
 }
 
-function memoryOf(pid: number): Memory {
-  const text = readFileSync(`/proc/${pid}/smaps_rollup`, "latin1");
-  const field = (name: string): number => {
-    const kib = new RegExp(`^${name}: +(\\d+) kB$`, "m").exec(text)?.[1];
-    if (kib === undefined) throw new Error(`/proc/${pid}/smaps_rollup has no ${name}`);
-    return Number(kib) * 1024;
-  };
-  return { rss: field("Rss"), pss: field("Pss") };
+function entering(account: Account | undefined): <Result>(start: () => Result) => Result {
+  return (start) => (account ? account.enter(start) : start());
 }
 
-function sum(parts: readonly Memory[]): Memory {
-  const add = (total: Memory, { rss, pss }: Memory): Memory => ({
-    rss: total.rss + rss,
-    pss: total.pss + pss,
-  });
-  return parts.reduce(add, { rss: 0, pss: 0 });
+/** What the slow path of a head is measured against. */
+function binaryWithoutHead(): string | undefined {
+  const path =
+    process.env["PREFORK_WITHOUT_HEAD"] ?? join(import.meta.dir, "../../dist/prefork-without-head");
+  return existsSync(path) ? path : undefined;
 }
 
-function inMb(bytes = Number.NaN): string {
-  return (bytes / 1e6).toFixed(1);
+function optionsOf(words: readonly string[]): { rounds: number; json: boolean } {
+  let [rounds, json] = [roundsDefault, false];
+  for (let at = 0; at < words.length; at++) {
+    if (words[at] === "--json") json = true;
+    else if (words[at] === "--rounds") rounds = Number(words[++at]);
+    else throw new Error(usage);
+  }
+  if (!Number.isSafeInteger(rounds) || rounds < 1) throw new Error(usage);
+  return { rounds, json };
 }

@@ -69,6 +69,16 @@ function compile(compiler: string, args: readonly string[]): string {
 }
 
 /**
+ * Makes a program of one source file, without a warning.
+ * @throws Error with the compiler's complaints.
+ */
+export function buildProgram(compiler: string, source: string, output: string): void {
+  const warnings = ["-Wall", "-Wextra", "-Werror"];
+  const complaints = compile(compiler, ["-O1", ...warnings, source, "-o", output]);
+  if (complaints !== "") throw new Error(complaints);
+}
+
+/**
  * Compiles and runs `body` as a C program behind all headers, and returns what it prints.
  * @throws Error with the compiler's complaints, such as a name the headers do not have.
  */

@@ -15,8 +15,8 @@ import { runtimeMask } from "../../os/signals.ts";
 import { takeControllingTerminal } from "../../os/terminal.ts";
 import type { Message, RunRequest } from "../../protocol/messages.ts";
 import { type MessageReceiver, type Received, sendMessage } from "../../transport/channel.ts";
+import { enterAttributes, leaveGroup } from "../context.ts";
 import { rehearsedJob } from "../rehearsal.ts";
-import { enterAttributes, leaveGroup } from "../starter.ts";
 import type { Inputs } from "./inputs.ts";
 import { loadedFiles } from "./modules.ts";
 import {
