@@ -59,10 +59,7 @@ export function allSignals(): Memory {
   return set;
 }
 
-/**
- * The two signals that glibc keeps to itself. A child of posix_spawn(3) ignores them, unless it is
- * told not to.
- */
+/** The two signals that glibc keeps to itself. */
 const internalSignals: readonly number[] = [32, 33];
 
 /** All signals but glibc's own. */
