@@ -51,7 +51,6 @@ export function executeProgram(
   execute: Execute,
 ): StartFailure {
   const name = firstString(argv);
-  if (name.length === 0) return { stage: "program", errno: errno.ENOENT };
   const searchPath = environmentValue(env, "PATH");
   if (searchPath && searchPath.length > searchPathBytesMax) {
     return { stage: "program", errno: errno.E2BIG };
