@@ -228,18 +228,24 @@ export interface Pending {
 
 /** The next pending signal, or undefined when none is. */
 export function readSignal(sys: Sys, fd: RawFd): Pending | undefined {
-  const info = allocate(signalfdSiginfo.size);
+  pendingInfo ??= allocate(signalfdSiginfo.size);
+  const info = pendingInfo;
   const result = retry(sys.read, fd, info, info.length);
   if (result === -errno.EAGAIN) return undefined;
   check(result, "read");
   const code = signalfdSiginfo.get(info, "ssi_code");
-  const isOurs = signalfdSiginfo.get(info, "ssi_pid") === sys.getpid();
   const valueOffset = signalfdSiginfo.offset("ssi_ptr");
   return {
     number: signalfdSiginfo.get(info, "ssi_signo"),
-    origin: code > SI_USER ? "kernel" : isOurs ? "self" : "process",
+    origin: code > SI_USER ? "kernel" : isOwn(sys, info) ? "self" : "process",
     value: code === SI_QUEUE ? info.view.getBigUint64(valueOffset, true) : undefined,
   };
+}
+
+let pendingInfo: Memory | undefined;
+
+function isOwn(sys: Sys, info: Memory): boolean {
+  return signalfdSiginfo.get(info, "ssi_pid") === sys.getpid();
 }
 
 /**
