@@ -159,7 +159,7 @@ class Attendance {
     const interests = [this.#fromDaemon, this.#fromOutside];
     if (this.#terminal) interests.push(...this.#terminal.interests);
     const ready = waitFor(this.#sys, interests, this.#isAccepted ? -1 : answerTimeoutMs);
-    if (ready.length === 0) throw this.#conversation.silent(answerTimeoutMs);
+    if (ready.length === 0) throw this.#conversation.complaint("silent");
     return ready;
   }
 
@@ -204,16 +204,12 @@ class Attendance {
 
   /** The daemon is gone, and nobody will ever tell how the job ends: it is not to go on unheard. */
   #orphaned(): ClientError {
-    const { who } = this.#conversation;
-    if (!this.#isAccepted) {
-      return new ClientError(`${who} closed the connection without an answer`);
-    }
+    if (!this.#isAccepted) return this.#conversation.complaint("closed");
     const group = this.#jobGroup;
     const signals = signalsWhenGone[this.#onDisconnect];
     if (group !== undefined) for (const signal of signals) trySignal(this.#sys, -group, signal);
     const isEnded = group !== undefined && signals.length > 0;
-    const fate = isEnded ? "has been ended" : "goes on alone";
-    return new ClientError(`${who} is gone: the command it ran for us ${fate}`);
+    return this.#conversation.complaint(isEnded ? "ended" : "alone");
   }
 
   /** Takes one signal. @returns an ending when nobody is there to pass it on to. */
