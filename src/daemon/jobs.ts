@@ -297,6 +297,7 @@ export class Jobs {
   #startInStarter(job: Job, context: Context): void {
     const start = this.#startOf(job, context);
     this.#image.run({ ...start, onUnavailable: () => this.#startCold(job, start) });
+    this.#keepPatient(job.id);
   }
 
   /** A start by which `context` is given up when it has been decided. */
