@@ -6,7 +6,13 @@
 
 import * as errno from "../../ffi/errno.ts";
 import type { Sys } from "../../ffi/sys.ts";
-import { connectionsMax, imageTimeoutMs, listenBacklog, sparesDefault } from "../base/limits.ts";
+import {
+  connectionsMax,
+  imageTimeoutMs,
+  listenBacklog,
+  sparesDefault,
+  sparesDemandedMax,
+} from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
 import { version } from "../base/version.ts";
 import { SystemError } from "../os/errors.ts";
@@ -127,6 +133,7 @@ export class Daemon implements Disposable {
       build: baseImageProcess,
       readyTimeoutMs: imageTimeoutMs,
       spares: sparesDefault,
+      sparesDemandedMax,
     });
     this.#watches = new Watches(this.#loop);
     this.#scripts = new Scripts(this.#loop, { ...parts, watches: this.#watches });

@@ -106,6 +106,20 @@ export function runningCount(sys: Sys): number | undefined {
   }
 }
 
+/** What a process has used of a processor, in ms; undefined when it is gone. See stat in proc(5). */
+export function processorMs(sys: Sys, pid: number): number | undefined {
+  try {
+    const field = statFields(sys, String(pid));
+    return (field(14) + field(15)) * clockTickMs;
+  } catch (error) {
+    if (error instanceof SystemError) return undefined;
+    throw error;
+  }
+}
+
+/** USER_HZ is 100 on x86-64 and arm64. */
+const clockTickMs = 10;
+
 /** The memory of a process in KiB. See proc(5), smaps_rollup. */
 export interface MemoryUse {
   /** Shared pages counted by their share. */
