@@ -37,6 +37,9 @@ async function build(): Promise<void> {
   if (!wasInstalled) return runBun("build.ts");
   await bundleClient();
   const output = await compile("src/main.ts", "prefork");
+  const { attachHead } = await import("./build/head/attach.ts");
+  const reason = process.argv.includes("--without-head") ? "as asked" : attachHead(output);
+  if (reason !== undefined) process.stderr.write(`dist/prefork has no head: ${reason}\n`);
   for (const face of ["pfc", "pfd"]) {
     const link = join(root, "dist", face);
     rmSync(link, { force: true });

@@ -183,14 +183,16 @@ export const pollfd: Struct<"fd" | "events" | "revents"> = /* @__PURE__ */ struc
   revents: "u16",
 }));
 export const signalfdSiginfo: Struct<
-  "ssi_signo" | "ssi_errno" | "ssi_code" | "ssi_pid" | "ssi_uid" | "rest"
+  "ssi_signo" | "ssi_errno" | "ssi_code" | "ssi_pid" | "ssi_uid" | "middle" | "ssi_ptr" | "rest"
 > = /* @__PURE__ */ struct(() => ({
   ssi_signo: "u32",
   ssi_errno: "i32",
   ssi_code: "i32",
   ssi_pid: "u32",
   ssi_uid: "u32",
-  rest: 108,
+  middle: 28,
+  ssi_ptr: "u64",
+  rest: 72,
 }));
 export const itimerspec: Struct<"interval_sec" | "interval_nsec" | "value_sec" | "value_nsec"> =
   /* @__PURE__ */ struct(() => ({
@@ -219,6 +221,43 @@ export const siginfo: Struct<
   si_uid: "u32",
   si_status: "i32",
   rest: 100,
+}));
+/** siginfo_t of a signal that was queued with a value. See rt_sigqueueinfo(2). */
+export const queuedSiginfo: Struct<
+  "si_signo" | "si_errno" | "si_code" | "pad" | "si_pid" | "si_uid" | "si_value" | "rest"
+> = /* @__PURE__ */ struct(() => ({
+  si_signo: "i32",
+  si_errno: "i32",
+  si_code: "i32",
+  pad: "i32",
+  si_pid: "i32",
+  si_uid: "u32",
+  si_value: "u64",
+  rest: 96,
+}));
+/** See sched_setattr(2); the first `schedAttrSize` bytes are those of its first version. */
+export const schedAttr: Struct<
+  | "size"
+  | "sched_policy"
+  | "sched_flags"
+  | "sched_nice"
+  | "sched_priority"
+  | "sched_runtime"
+  | "sched_deadline"
+  | "sched_period"
+  | "sched_util_min"
+  | "sched_util_max"
+> = /* @__PURE__ */ struct(() => ({
+  size: "u32",
+  sched_policy: "u32",
+  sched_flags: "u64",
+  sched_nice: "i32",
+  sched_priority: "u32",
+  sched_runtime: "u64",
+  sched_deadline: "u64",
+  sched_period: "u64",
+  sched_util_min: "u32",
+  sched_util_max: "u32",
 }));
 export const rlimit: Struct<"rlim_cur" | "rlim_max"> = /* @__PURE__ */ struct(() => ({
   rlim_cur: "u64",

@@ -78,11 +78,13 @@ const table = {
   getpid: ["plain"],
   geteuid: ["plain"],
   fork: ["int"],
+  clone: ["long", long, long, long, long, long, long],
   _exit: ["plain", int],
   execve: ["int", mem, mem, mem],
   setsid: ["int"],
   setpgid: ["int", int, int],
   kill: ["int", int, int],
+  rt_sigqueueinfo: ["long", long, long, long, mem],
   pidfd_open: ["long", long, long, long],
   wait4: ["int", int, mem, int, mem],
   waitid: ["int", int, int, mem, int],
@@ -91,8 +93,16 @@ const table = {
   prctl_map: ["int", int, long, mem, long, long],
   getrlimit: ["plain", int, mem],
   prlimit: ["int", int, int, mem, mem],
+  prctl_long: ["long", long, long, long, long, long, long],
+  personality: ["int", long],
   getpriority: ["long", long, long, long],
   setpriority: ["int", int, int, int],
+  ioprio_get: ["long", long, long, long],
+  ioprio_set: ["long", long, long, long, long],
+  sched_getattr: ["long", long, long, mem, long, long],
+  sched_setattr: ["long", long, long, mem, long],
+  sched_getaffinity: ["long", long, long, long, mem],
+  sched_setaffinity: ["long", long, long, long, mem],
   madvise: ["int", long, long, int],
   sbrk: ["long", long],
   sigprocmask: ["int", int, mem, mem],
@@ -119,6 +129,19 @@ export const symbols: ReadonlyMap<string, string> = new Map<SysName, string>([
   // glibc 2.36 has no function for these: the number of the system call comes first.
   ["close_range", "syscall"],
   ["pidfd_open", "syscall"],
+  ["ioprio_get", "syscall"],
+  ["ioprio_set", "syscall"],
+  ["sched_getattr", "syscall"],
+  ["sched_setattr", "syscall"],
+  // glibc's sigqueue(3) takes a union by value.
+  ["rt_sigqueueinfo", "syscall"],
+  // glibc's functions do not tell how large the kernel's set of CPUs is.
+  ["sched_getaffinity", "syscall"],
+  ["sched_setaffinity", "syscall"],
+  // glibc's answer is an int: too small for a time in nanoseconds.
+  ["prctl_long", "syscall"],
+  // glibc's own function wants another stack: this one goes on where it was called, as fork(2) does.
+  ["clone", "syscall"],
   // glibc's answer cannot be told from a failure; the kernel's, 20 - nice, can.
   ["getpriority", "syscall"],
   // glibc keeps two signals to itself, and its own function does not touch them.

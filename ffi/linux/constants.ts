@@ -59,6 +59,7 @@ export const SO_SNDTIMEO = 21;
 export const SCM_RIGHTS = 1;
 export const MSG_CTRUNC = 0x8;
 export const MSG_TRUNC = 0x20;
+export const MSG_PEEK = 2;
 export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
 export const MSG_CMSG_CLOEXEC = 0x40000000;
@@ -91,6 +92,8 @@ export const IN_IGNORED = 0x8000;
 export const IN_ONLYDIR = 0x1000000;
 
 export const SI_KERNEL = 0x80;
+export const SI_USER = 0;
+export const SI_QUEUE = -1;
 export const SIG_BLOCK = 0;
 export const SIG_UNBLOCK = 1;
 export const SIG_SETMASK = 2;
@@ -99,6 +102,7 @@ export const SIG_IGN = 1;
 
 export const CLD_EXITED = 1;
 export const CLD_STOPPED = 5;
+export const CLD_CONTINUED = 6;
 
 /** Terminals: see ioctl_tty(2). */
 export const TCGETS = 0x5401;
@@ -144,10 +148,16 @@ export const POSIX_SPAWN_SETSIGMASK = 0x08;
 
 export const PR_SET_DUMPABLE = 4;
 export const PR_SET_NAME = 15;
+export const PR_SET_TIMERSLACK = 29;
+export const PR_GET_TIMERSLACK = 30;
 export const PR_SET_MM = 35;
 export const PR_SET_MM_MAP = 14;
 export const PR_SET_CHILD_SUBREAPER = 36;
+export const PR_SET_NO_NEW_PRIVS = 38;
+export const PR_GET_NO_NEW_PRIVS = 39;
 export const PRIO_PROCESS = 0;
+export const IOPRIO_WHO_PROCESS = 1;
+export const IOPRIO_CLASS_SHIFT = 13;
 export const RLIMIT_CPU = 0;
 export const RLIMIT_FSIZE = 1;
 export const RLIMIT_DATA = 2;
@@ -166,12 +176,22 @@ export const MADV_COLLAPSE = 25;
 export const SYS_pidfd_open = 434;
 export const SYS_close_range = 436;
 export const CLOSE_RANGE_CLOEXEC = 4;
+export const CLONE_PARENT = 0x8000;
 
 interface Architecture {
   readonly O_DIRECTORY: number;
   readonly O_NOFOLLOW: number;
+  readonly SYS_clone: number;
   readonly SYS_getpriority: number;
+  readonly SYS_ioprio_get: number;
+  readonly SYS_ioprio_set: number;
+  readonly SYS_prctl: number;
   readonly SYS_rt_sigaction: number;
+  readonly SYS_rt_sigqueueinfo: number;
+  readonly SYS_sched_getaffinity: number;
+  readonly SYS_sched_getattr: number;
+  readonly SYS_sched_setaffinity: number;
+  readonly SYS_sched_setattr: number;
   /** struct epoll_event is packed on x86-64 only. */
   readonly epollEventPacked: boolean;
 }
@@ -180,15 +200,33 @@ const architectures: Readonly<Record<string, Architecture>> = {
   x64: {
     O_DIRECTORY: 0o200000,
     O_NOFOLLOW: 0o400000,
+    SYS_clone: 56,
     SYS_getpriority: 140,
+    SYS_ioprio_get: 252,
+    SYS_ioprio_set: 251,
+    SYS_prctl: 157,
     SYS_rt_sigaction: 13,
+    SYS_rt_sigqueueinfo: 129,
+    SYS_sched_getaffinity: 204,
+    SYS_sched_getattr: 315,
+    SYS_sched_setaffinity: 203,
+    SYS_sched_setattr: 314,
     epollEventPacked: true,
   },
   arm64: {
     O_DIRECTORY: 0o40000,
     O_NOFOLLOW: 0o100000,
+    SYS_clone: 220,
     SYS_getpriority: 141,
+    SYS_ioprio_get: 31,
+    SYS_ioprio_set: 30,
+    SYS_prctl: 167,
     SYS_rt_sigaction: 134,
+    SYS_rt_sigqueueinfo: 138,
+    SYS_sched_getaffinity: 123,
+    SYS_sched_getattr: 275,
+    SYS_sched_setaffinity: 122,
+    SYS_sched_setattr: 274,
     epollEventPacked: false,
   },
 };
@@ -199,5 +237,19 @@ function architecture(): Architecture {
   return known;
 }
 
-export const { O_DIRECTORY, O_NOFOLLOW, SYS_getpriority, SYS_rt_sigaction, epollEventPacked } =
-  architecture();
+export const {
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  SYS_clone,
+  SYS_getpriority,
+  SYS_ioprio_get,
+  SYS_ioprio_set,
+  SYS_prctl,
+  SYS_rt_sigaction,
+  SYS_rt_sigqueueinfo,
+  SYS_sched_getaffinity,
+  SYS_sched_getattr,
+  SYS_sched_setaffinity,
+  SYS_sched_setattr,
+  epollEventPacked,
+} = architecture();

@@ -29,6 +29,22 @@ export const termiosSize = 36;
 export const niceMin = -20;
 export const niceMax = 19;
 
+/** The least and the greatest oom_score_adj. See proc(5). */
+export const oomScoreAdjMin = -1000;
+export const oomScoreAdjMax = 1000;
+
+/** Bytes of `struct sched_attr` in its first version, which Linux 5.10 answers. See sched_setattr(2). */
+export const schedAttrSize = 48;
+
+/** Bytes of the largest set of CPUs that a kernel is built with: 8192 of them (CONFIG_NR_CPUS). */
+export const affinitySizeMax = 1024;
+
+/** The highest signal number, real-time ones included. */
+export const signalMax = 64;
+
+/** The first of the real-time signals, which are queued, each as often as it was sent. */
+export const realTimeSignalMin = 32;
+
 /** Bytes of a set of signals: bit n - 1 is signal n, as in the kernel and in /proc/PID/status. */
 export const signalMaskSize = 8;
 
@@ -81,6 +97,12 @@ export const timeoutMsMax = 0x7fff_ffff;
 
 /** How long a client waits for the daemon's first answer before it says so and gives up. */
 export const answerTimeoutMs = 10_000;
+
+/**
+ * Signals that wait for a job to start; at the bound a further real-time one is dropped, as the kernel does at its own
+ * (RLIMIT_SIGPENDING). Of the others there are no more than one of a kind.
+ */
+export const pendingSignalsMax = 1024;
 
 /** How often a client is told that its job still waits to be started. */
 export const waitingNoticeMs = 3000;
@@ -151,11 +173,36 @@ export const inputQuietMsMax = 60_000;
 export const memoryReserveShare = 0.1;
 export const memoryReserveKiBMax: number = 1024 * 1024;
 
-/** An image must say it is ready, and deliver each fork, within this time; else it is replaced. */
+/** An image must say it is ready within this time, or it is replaced; see also `imageForkMs`. */
 export const imageTimeoutMs = 5000;
 
-/** A process that was given a job must have started it within this time; else the job is lost. */
-export const starterTimeoutMs = 5000;
+/**
+ * An image that has not delivered a fork within this time gets no jobs until it does: they run cold.
+ * It is replaced when it has used so much of a processor meanwhile: then it is not the machine that is slow.
+ */
+export const imageForkMs = 5000;
+
+/**
+ * A starter that has been at work for so many times the average start is taken to hang in somebody's file system, within
+ * these bounds: another is made for those that wait.
+ */
+export const starterPatienceFactor = 4;
+export const starterPatienceMsMin = 30;
+export const starterPatienceMsMax = 1000;
+
+/** The demand of so long a time says how many idle starters are kept. */
+export const starterDemandMs = 1000;
+
+/** So many starters may die one after the other before the next one has to wait, and how long: doubles up to the bound. */
+export const starterDeathsFree = 3;
+export const starterBackoffMs = 50;
+export const starterBackoffMsMax = 5000;
+
+/** So many starters may die with the same job before it has begun; then it is refused as lost. */
+export const startAttemptsMax = 6;
+
+/** How soon children are looked at again when that has failed. */
+export const childrenRetryMs = 20;
 
 /** The delay before a dead image is started again; doubles up to the bound, until one serves. */
 export const imageBackoffMs = 100;
@@ -183,6 +230,22 @@ export const fileClockMs = 100;
 export const sparesDyingMax = 3;
 
 /**
+ * The most spares that the demand brings about, where it decides: what comes beyond them waits for
+ * a fork, in order, and on the usual machine no longer than for a processor.
+ */
+export const sparesDemandedMax = 16;
+
+/** Demand is what it was at its highest in the last period of this length, or in the one before. */
+export const demandMs = 1000;
+
+/** Spares for a demand take at most this share of the memory that is left, so much for each. */
+export const spareMemoryShare = 0.02;
+export const spareKiB: number = 4 * 1024;
+
+/** So many spares may be lost with the same job before it has begun; then it runs cold. */
+export const sparesLostMax = 3;
+
+/**
  * A spare that was taken is replaced at once while a processor is free, and otherwise when its job
  * has ended, or after a time between these, by how many want a processor.
  */
@@ -192,6 +255,7 @@ export const refillDelayMsMax = 1000;
 assert(inlineBodyBytesMax <= bodyBytesMax, "an inline body is a body");
 assert(imageIdleShortMs < spareIdleMs, "short memory is given back sooner");
 assert(spareIdleMs < imageIdleMs, "spares go before their image");
+assert(sparesDefault <= sparesDemandedMax, "a demand never takes spares away");
 assert(jobFdsMax > 3, "a job has its standard descriptors");
 assert(waitingNoticeMs < answerTimeoutMs, "a client whose job waits is told in time");
 assert(requestTimeoutMs < answerTimeoutMs, "a client outwaits the daemon's own limit");

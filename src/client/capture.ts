@@ -4,13 +4,14 @@ import type { Sys } from "../../ffi/sys.ts";
 import { jobFdNumberMax, jobFdsMax } from "../base/limits.ts";
 import type { Scope } from "../base/scope.ts";
 import { fromLatin1, fromUtf8, type StringList } from "../base/strings.ts";
+import { readAttributes } from "../os/attributes.ts";
 import { SystemError } from "../os/errors.ts";
 import { type Fd, type RawFd, standard } from "../os/fd.ts";
 import { openNull, openPlace } from "../os/files.ts";
 import { isInForeground, ProcessStatus } from "../os/proc.ts";
 import { niceValue } from "../os/process.ts";
 import { inheritedLimits } from "../os/resource-limits.ts";
-import { inheritedIgnored } from "../os/signals.ts";
+import { inheritedBlocked, inheritedIgnored } from "../os/signals.ts";
 import { isTerminal } from "../os/terminal.ts";
 import type {
   DescriptorMapping,
@@ -21,6 +22,7 @@ import type {
 } from "../protocol/messages.ts";
 import { ClientError } from "./errors.ts";
 import type { Start } from "./start.ts";
+import { isUnconfigured } from "./unconfigured.ts";
 
 /** A descriptor of ours, and its number in the job. */
 export interface PassedDescriptor {
@@ -108,6 +110,7 @@ export function capture(
     attributes: captureAttributes(sys, caller.blockedSignals),
     policy: options.policy,
     warm: options.warm,
+    unconfigured: options.warm || isUnconfigured(sys, caller, directory.raw),
     controllingTerminal: controlling !== undefined,
     terminalGuard: terminalGuard || undefined,
     directoryIndex: 0,
@@ -143,12 +146,14 @@ function requireRoom(descriptors: readonly DescriptorMapping[], count: number): 
 
 function captureAttributes(sys: Sys, blockedSignals: Uint8Array): ProcessAttributes {
   const status = new ProcessStatus(sys);
+  const parent = ProcessStatus.of(sys, status.field("PPid"));
   return {
     umask: Number.parseInt(status.field("Umask"), 8),
     nice: niceValue(sys),
     limits: inheritedLimits(sys, Number(status.field("PPid"))),
-    ignoredSignals: inheritedIgnored(status, () => ProcessStatus.of(sys, status.field("PPid"))),
-    blockedSignals,
+    ignoredSignals: inheritedIgnored(status, parent),
+    blockedSignals: inheritedBlocked(blockedSignals, parent),
+    ...readAttributes(sys),
   };
 }
 

@@ -19,6 +19,7 @@ import {
   openSignalFd,
   readSignal,
   signalNumbers,
+  signalSet,
   trySignal,
   unblockSignals,
 } from "../os/signals.ts";
@@ -37,6 +38,9 @@ import type { ClientTerminal } from "./terminal.ts";
 /** Bytes carried at once: as much as a pipe takes whole when it says that there is room. */
 const chunkSize = 4096;
 
+/** By these somebody tells us to end. */
+const endings = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"] as const;
+
 /** A new pseudo-terminal for the job. @throws SystemError when there are no more of them. */
 export function openRelay(sys: Sys): ClientTerminal {
   awaitForeground(sys);
@@ -51,7 +55,7 @@ function awaitForeground(sys: Sys): void {
   if (isInForeground(sys)) return;
   unblockSignals(sys, [signalNumbers.SIGTTOU]);
   trySignal(sys, sys.getpid(), signalNumbers.SIGTTOU);
-  blockSignals(sys, ["SIGTTOU"]);
+  blockSignals(sys, signalSet(["SIGTTOU"]));
 }
 
 class Relay implements ClientTerminal {
@@ -135,7 +139,7 @@ class Relay implements ClientTerminal {
 
   /** A slow reader is waited for, but not against the will of who tells us to end. */
   finish(): void {
-    using interruptions = openSignalFd(this.#sys, ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"]);
+    using interruptions = openSignalFd(this.#sys, signalSet(endings));
     // What has come by now was for the job.
     while (readSignal(this.#sys, interruptions.raw)) {}
     this.#fromJob.drain({ fd: interruptions.raw, for: "reading" });

@@ -1,18 +1,16 @@
 /**
- * The daemon's children. Those it knows are watched each through a pidfd; what is re-parented to
- * it, being a subreaper, is reaped when SIGCHLD says that something has ended.
+ * The daemon's children. SIGCHLD says that something has become of some: those that are watched are told of it, and what
+ * was re-parented to the daemon, being a subreaper, is reaped when it has ended.
  */
-import { Scope } from "../base/scope.ts";
+import { childrenRetryMs } from "../base/limits.ts";
 import {
-  anyEndedChild,
+  type ChildChange,
   type ChildExit,
   isOurChild,
-  killerOf,
-  nextStop,
-  tryOpenPidFd,
+  nextChange,
+  takeStop,
   tryReap,
 } from "../os/children.ts";
-import type { Fd } from "../os/fd.ts";
 import type { Loop } from "./loop.ts";
 
 /** What is told of a child. */
@@ -28,16 +26,17 @@ export interface ChildEvents {
   readonly onContinued?: () => void;
 }
 
-interface Watched {
-  readonly pidFd: Fd;
-  readonly events: ChildEvents;
-}
+/** Whether a child that nobody watches will be: somebody is about to say so. May watch it there and then. */
+export type Claim = (pid: number) => boolean;
 
-export class Children implements Disposable {
+export class Children {
   readonly #loop: Loop;
-  readonly #watched = new Map<number, Watched>();
-  /** A watched child that had ended stood before the orphans: look again when it is reaped. */
-  #sweepAgain = false;
+  readonly #watched = new Map<number, ChildEvents>();
+  #claim: Claim = () => false;
+  /** A child that is claimed stands before others of which something may have become. */
+  #isHeldUp = false;
+  #isSweeping = false;
+  #isAskedAgain = false;
 
   constructor(loop: Loop) {
     this.#loop = loop;
@@ -47,61 +46,89 @@ export class Children implements Disposable {
     return this.#watched.size;
   }
 
+  /** From now on `claim` is asked before an unknown child counts as an orphan. */
+  claimWith(claim: Claim): void {
+    this.#claim = claim;
+  }
+
+  /** Tells `events` about a child that cannot have been reaped: just started, or claimed. */
+  watch(pid: number, events: ChildEvents): void {
+    this.#watched.set(pid, events);
+    this.lookAgain();
+  }
+
   /**
-   * Tells `events` about a child.
-   * @returns false when there is no such child: it was an orphan already, and has been swept.
+   * Tells `events` about a child that somebody else has told of.
+   * @returns false when there is no such child: it was an orphan already, and has been reaped.
    */
-  watch(pid: number, events: ChildEvents): boolean {
+  tryWatch(pid: number, events: ChildEvents): boolean {
     if (!isOurChild(this.#loop.sys, pid)) return false;
-    const pidFd = tryOpenPidFd(this.#loop.sys, pid);
-    if (!pidFd) return false;
-    using owned = new Scope();
-    owned.use(pidFd);
-    this.#loop.poller.add(pidFd.raw, () => this.#reap(pid));
-    owned.move();
-    this.#watched.set(pid, { pidFd, events });
+    this.watch(pid, events);
     return true;
   }
 
-  /** Something has happened to children: tells of stops, and reaps what is nobody's. */
+  /** Who had claimed a child has said what it is. */
+  lookAgain(): void {
+    if (!this.#isHeldUp) return;
+    if (this.#isSweeping) this.#isAskedAgain = true;
+    else this.sweep();
+  }
+
+  /** Something has become of children. */
   sweep(): void {
-    for (let stop = nextStop(this.#loop.sys); stop; stop = nextStop(this.#loop.sys)) {
-      const events = this.#watched.get(stop.pid)?.events;
-      if (stop.signal === undefined) events?.onContinued?.();
-      else events?.onStopped?.(stop.signal);
-    }
-    this.#sweepOrphans();
-  }
-
-  /** Reaps what has ended and is nobody's. A job's own reaping is left to its pidfd. */
-  #sweepOrphans(): void {
-    for (;;) {
-      const pid = anyEndedChild(this.#loop.sys);
-      this.#sweepAgain = pid !== undefined && this.#watched.has(pid);
-      if (pid === undefined || this.#sweepAgain) return;
-      tryReap(this.#loop.sys, pid, { wait: false });
-      this.#loop.log.debug(`reaped the orphan ${pid}`);
+    this.#isSweeping = true;
+    try {
+      do {
+        this.#isAskedAgain = false;
+        this.#isHeldUp = !this.#sweepAll();
+        if (this.#isHeldUp) this.#sweepEach();
+      } while (this.#isAskedAgain);
+    } catch (error) {
+      this.#loop.timers.after(childrenRetryMs, () => this.sweep()); // SIGCHLD will not say it again
+      throw error;
+    } finally {
+      this.#isSweeping = false;
     }
   }
 
-  /** Stops watching; the children go on. */
-  [Symbol.dispose](): void {
-    for (const { pidFd } of this.#watched.values()) {
-      this.#loop.poller.remove(pidFd.raw);
-      pidFd[Symbol.dispose]();
+  /** @returns false when a child is left that stands before others. */
+  #sweepAll(): boolean {
+    const { sys } = this.#loop;
+    for (let change = nextChange(sys); change; change = nextChange(sys)) {
+      if (!this.#take(change)) return false;
     }
-    this.#watched.clear();
+    return true;
   }
 
-  #reap(pid: number): void {
-    const watched = this.#watched.get(pid);
-    watched?.events.onEnding?.(killerOf(this.#loop.sys, pid));
-    const exit = tryReap(this.#loop.sys, pid, { wait: false });
-    if (!watched || !exit) return;
+  /** One by one, as long as all of them cannot be asked for at once. */
+  #sweepEach(): void {
+    for (const pid of [...this.#watched.keys()]) {
+      for (;;) {
+        const change = this.#watched.has(pid) && nextChange(this.#loop.sys, pid);
+        if (!change) break;
+        this.#take(change);
+      }
+    }
+  }
+
+  /** @returns false when it is left, since somebody claims the child. */
+  #take(change: ChildChange): boolean {
+    const { sys, log } = this.#loop;
+    const { pid } = change;
+    const isClaimed = !this.#watched.has(pid) && this.#claim(pid);
+    const events = this.#watched.get(pid);
+    if (!events && isClaimed) return false;
+    if (change.kind !== "ended") {
+      takeStop(sys, pid);
+      if (change.kind === "stopped") events?.onStopped?.(change.signal);
+      else events?.onContinued?.();
+      return true;
+    }
+    events?.onEnding?.(change.killedBy);
+    const exit = tryReap(sys, pid, { wait: false });
     this.#watched.delete(pid);
-    this.#loop.poller.remove(watched.pidFd.raw);
-    watched.pidFd[Symbol.dispose]();
-    watched.events.onExit(exit);
-    if (this.#sweepAgain) this.#sweepOrphans();
+    if (!events) log.debug(`reaped the orphan ${pid}`);
+    else if (exit) events.onExit(exit);
+    return true;
   }
 }

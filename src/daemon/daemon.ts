@@ -6,7 +6,13 @@
 
 import * as errno from "../../ffi/errno.ts";
 import type { Sys } from "../../ffi/sys.ts";
-import { connectionsMax, imageTimeoutMs, listenBacklog, sparesDefault } from "../base/limits.ts";
+import {
+  connectionsMax,
+  imageTimeoutMs,
+  listenBacklog,
+  sparesDefault,
+  sparesDemandedMax,
+} from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
 import { version } from "../base/version.ts";
 import { SystemError } from "../os/errors.ts";
@@ -18,6 +24,7 @@ import {
   type SignalName,
   signalName,
   signalNumbers,
+  signalSet,
 } from "../os/signals.ts";
 import { tryAccept } from "../os/socket.ts";
 import { drainNameWatch } from "../os/watch.ts";
@@ -31,6 +38,7 @@ import type { Log } from "./log.ts";
 import { Loop } from "./loop.ts";
 import { Machine } from "./machine.ts";
 import { baseImageProcess } from "./processes.ts";
+import { ProgramStarters } from "./program-starters.ts";
 import type { ScriptReport } from "./script.ts";
 import { Scripts } from "./scripts.ts";
 import { Starters } from "./starters.ts";
@@ -70,8 +78,6 @@ const quietMs = 500;
 const groupsPollMs = 20;
 /** How long accepting pauses when we are out of descriptors. */
 const acceptPauseMs = 100;
-/** Connections accepted before others have their turn. */
-const acceptsPerTurn = 64;
 
 export class Daemon implements Disposable {
   readonly #loop: Loop;
@@ -80,6 +86,7 @@ export class Daemon implements Disposable {
   readonly #signals: Fd;
   readonly #children: Children;
   readonly #starters: Starters;
+  readonly #programs: ProgramStarters;
   readonly #machine: Machine;
   readonly #image: Image;
   readonly #watches: Watches;
@@ -89,6 +96,7 @@ export class Daemon implements Disposable {
   /** Which job a waiting client's connection is about. */
   readonly #jobOf = new Map<Connection, number>();
   readonly #startedMs: number;
+  readonly #uid: number;
   #state: "running" | "stopping" = "running";
   #isListening = true;
   #hasGarbage = false;
@@ -107,11 +115,13 @@ export class Daemon implements Disposable {
     this.#endpoint = endpoint;
     this.#settings = settings;
     this.#startedMs = nowMs();
+    this.#uid = sys.geteuid();
     // From the background, too, a client's terminal is ours to put in order.
-    blockSignals(sys, [...watchedSignals, "SIGTTOU"]);
-    this.#signals = owned.use(openSignalFd(sys, watchedSignals));
+    blockSignals(sys, signalSet([...watchedSignals, "SIGTTOU"]));
+    this.#signals = owned.use(openSignalFd(sys, signalSet(watchedSignals)));
     this.#children = new Children(this.#loop);
     this.#starters = new Starters(this.#loop, this.#children);
+    this.#programs = new ProgramStarters(this.#loop, this.#children);
     this.#machine = new Machine(this.#loop);
     const parts = {
       children: this.#children,
@@ -123,11 +133,13 @@ export class Daemon implements Disposable {
       build: baseImageProcess,
       readyTimeoutMs: imageTimeoutMs,
       spares: sparesDefault,
+      sparesDemandedMax,
     });
     this.#watches = new Watches(this.#loop);
     this.#scripts = new Scripts(this.#loop, { ...parts, watches: this.#watches });
     this.#jobs = new Jobs(this.#loop, {
-      ...parts,
+      starters: this.#starters,
+      programs: this.#programs,
       image: this.#image,
       scripts: this.#scripts,
       jobsMax: settings.jobsMax,
@@ -139,10 +151,11 @@ export class Daemon implements Disposable {
     owned.move();
   }
 
-  /** Starts the images; they inherit our standard error, so that must be the log by now. */
+  /** Starts images and starters; they inherit our standard error, so that must be the log by now. */
   start(): void {
     const { sys, log } = this.#loop;
     log.info(`listening on ${this.#endpoint.socketPath} (pid ${sys.getpid()})`);
+    this.#programs.open();
     this.#image.open();
     this.#jobs.prepare();
   }
@@ -175,6 +188,7 @@ export class Daemon implements Disposable {
     this.#loop.log.info(`stopping: ${reason}; ${running} jobs are running`);
     this.#accept(listenBacklog); // who has connected already gets an answer
     this.#stopListening();
+    this.#programs.close();
     this.#image.close();
     this.#scripts.close();
     this.#jobs.terminate();
@@ -189,6 +203,7 @@ export class Daemon implements Disposable {
     const { running } = this.#jobs.counts;
     if (running > 0) this.#loop.log.warn(`${reason}: killing ${running} jobs`);
     this.#starters.killAssigned();
+    this.#programs.kill();
     this.#jobs.kill();
   }
 
@@ -211,8 +226,8 @@ export class Daemon implements Disposable {
   [Symbol.dispose](): void {
     using _loop = this.#loop;
     using _signals = this.#signals;
-    using _children = this.#children;
     using _starters = this.#starters;
+    using _programs = this.#programs;
     using _image = this.#image;
     using _watches = this.#watches;
     using _scripts = this.#scripts;
@@ -231,18 +246,17 @@ export class Daemon implements Disposable {
     return this.#hasGarbage ? quietMs : -1;
   }
 
+  /** Takes one: the next turn brings the next. */
   #takeSignals(): void {
-    for (;;) {
-      const signal = readSignal(this.#loop.sys, this.#signals.raw);
-      if (!signal) return;
-      const { number } = signal;
-      if (number === signalNumbers.SIGCHLD) this.#children.sweep();
-      else if (this.#state === "running") this.stop(signalName(number));
-      else this.kill(`a second ${signalName(number)}`);
-    }
+    const signal = readSignal(this.#loop.sys, this.#signals.raw);
+    if (!signal) return;
+    const { number } = signal;
+    if (number === signalNumbers.SIGCHLD) this.#children.sweep();
+    else if (this.#state === "running") this.stop(signalName(number));
+    else this.kill(`a second ${signalName(number)}`);
   }
 
-  #accept(countMax = acceptsPerTurn): void {
+  #accept(countMax = 1): void {
     for (let count = 0; count < countMax && this.#isListening; count++) {
       if (this.#connections.size >= connectionsMax) return this.#pauseListening("connections");
       try {
@@ -267,14 +281,17 @@ export class Daemon implements Disposable {
     });
     this.#connections.add(connection);
     const { uid, pid } = connection.peer;
-    const own = this.#loop.sys.geteuid();
-    if (uid === own || uid === 0) return;
+    const own = this.#uid;
+    if (uid === own || uid === 0) return connection.receive(); // mostly its request is there already
     this.#loop.log.warn(`refusing the client ${pid}: its user is ${uid}`);
     const reason = `the daemon belongs to user ${own} and serves nobody else`;
     connection.refuse({ code: "forbidden", errno: errno.EPERM, reason });
   }
 
-  #handle(connection: Connection, { id, message, fds }: Received): void {
+  /** Consumes `received`. */
+  #handle(connection: Connection, received: Received): void {
+    using owned = new Scope();
+    const { id, message } = owned.use(received);
     const jobId = this.#jobOf.get(connection);
     if (jobId !== undefined) {
       // The one thing a client that waits for its job may still say.
@@ -288,8 +305,8 @@ export class Daemon implements Disposable {
           const reason = "the daemon is stopping";
           return connection.refuse({ code: "stopping", errno: 0, reason }, id);
         }
-        const owned = fds.map((fd) => fd.move());
-        const started = this.#jobs.start(connection, message, owned);
+        owned.move();
+        const started = this.#jobs.start(connection, message, received);
         if (started === undefined) return;
         // It is closed by now when nothing more is owed to it, or when it could not be told.
         if (this.#connections.has(connection)) this.#jobOf.set(connection, started);

@@ -1,6 +1,6 @@
 /** The jobs: from a request with its descriptors to a reaped child. Decisions are domain/job.ts's. */
 
-import { copyOf, type Memory } from "../../ffi/memory.ts";
+import { copyOf } from "../../ffi/memory.ts";
 import { noticesMax, waitingNoticeMs } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
 import {
@@ -14,36 +14,24 @@ import {
 import { isSuccess } from "../base/wait-status.ts";
 import { isBuiltin } from "../domain/builtins.ts";
 import type { CommandConfiguration } from "../domain/configuration.ts";
-import { type JobEvent, type JobState, newJob, step } from "../domain/job.ts";
+import type { Variables } from "../domain/configuration-files.ts";
+import { type JobEvent, type JobSignal, type JobState, newJob, step } from "../domain/job.ts";
 import { Configurations } from "../execution/configuration.ts";
-import {
-  commandName,
-  errorRefused,
-  type Refused,
-  type StartFile,
-  startProgram,
-} from "../execution/program.ts";
-import type { Variables } from "../execution/trust.ts";
-import { tryReap } from "../os/children.ts";
-import { reasonOf, SystemError } from "../os/errors.ts";
-import { type Fd, type RawFd, standard } from "../os/fd.ts";
+import { commandName, errorRefused } from "../execution/program.ts";
+import { SystemError } from "../os/errors.ts";
+import { type RawFd, standard } from "../os/fd.ts";
 import { descriptorTarget } from "../os/files.ts";
 import { waitFor } from "../os/poll.ts";
-import { niceValue, ownEnvironment } from "../os/process.ts";
-import {
-  descriptorsMax,
-  passingDifferences,
-  resourceLimits,
-  withSoftLimits,
-} from "../os/resource-limits.ts";
-import { isOfInternalSignals, signalName, signalNumbers, trySignal } from "../os/signals.ts";
-import { trySpawn } from "../os/spawn.ts";
+import { ownEnvironment } from "../os/process.ts";
+import { signalName, signalNumbers, tryQueueSignal, trySignal } from "../os/signals.ts";
 import type { Timer } from "../os/timers.ts";
 import type { RunRequest, SignalRequest } from "../protocol/messages.ts";
-import type { ChildEvents, Children } from "./children.ts";
+import type { Received } from "../transport/channel.ts";
+import type { ChildEvents } from "./children.ts";
 import type { Connection } from "./connection.ts";
 import type { Image } from "./images.ts";
 import type { Loop } from "./loop.ts";
+import type { ProgramStarters } from "./program-starters.ts";
 import type { Scripts } from "./scripts.ts";
 import { lost, type Start, type Starters } from "./starters.ts";
 import { GuardedTerminal } from "./terminal.ts";
@@ -53,6 +41,7 @@ interface Job {
   readonly id: number;
   /** The command's name, for the log. */
   readonly name: string;
+  readonly sinceMs: number;
   state: JobState;
   /** Who is told; undefined once nothing more is owed. */
   client: Connection | undefined;
@@ -62,22 +51,16 @@ interface Job {
   terminal: GuardedTerminal | undefined;
 }
 
-/** What a job is made of, until it is running: the request and its descriptors, owned here. */
-interface Context extends Disposable {
+/** What a job is made of, until it is running or refused. */
+interface Context {
   readonly request: RunRequest;
-  readonly fds: readonly Fd[];
-  readonly directory: RawFd;
-}
-
-/** Limits we have to have while we start a job, in the resources in which they are not ours. */
-interface Passing {
-  readonly limits: Memory;
-  readonly differing: readonly number[];
+  readonly fds: readonly RawFd[];
+  readonly received: Received;
 }
 
 interface JobsParts {
-  readonly children: Children;
   readonly starters: Starters;
+  readonly programs: ProgramStarters;
   readonly image: Image;
   readonly scripts: Scripts;
   readonly jobsMax: number;
@@ -85,13 +68,11 @@ interface JobsParts {
 
 export class Jobs {
   readonly #loop: Loop;
-  readonly #children: Children;
   readonly #starters: Starters;
+  readonly #programs: ProgramStarters;
   readonly #image: Image;
   readonly #scripts: Scripts;
   readonly #jobsMax: number;
-  readonly #ownLimits: Memory;
-  readonly #ownNice: number;
   readonly #jobs = new Map<number, Job>();
   /** The process groups that were asked to end, because the daemon is. */
   readonly #ending = new Set<number>();
@@ -101,20 +82,20 @@ export class Jobs {
   /** Notices that callers have seen. */
   readonly #told = new Set<string>();
   #isTerminating = false;
+  #isKilling = false;
+  #patience: Timer | undefined;
   #nextId = 1;
   #done = 0;
   #failed = 0;
 
   constructor(loop: Loop, parts: JobsParts) {
     this.#loop = loop;
-    this.#children = parts.children;
     this.#starters = parts.starters;
+    this.#programs = parts.programs;
     this.#image = parts.image;
     this.#scripts = parts.scripts;
     this.#jobsMax = parts.jobsMax;
     this.#configurations = new Configurations(loop.sys);
-    this.#ownLimits = resourceLimits(loop.sys);
-    this.#ownNice = niceValue(loop.sys);
   }
 
   get counts(): { running: number; done: number; failed: number } {
@@ -136,21 +117,21 @@ export class Jobs {
     }
   }
 
-  /** Starts a job for `client`. Consumes `fds`. @returns the job's id, undefined when refused. */
-  start(client: Connection, request: RunRequest, fds: readonly Fd[]): number | undefined {
+  /** Starts a job for `client`. Consumes `received`. @returns the job's id, undefined when refused. */
+  start(client: Connection, request: RunRequest, received: Received): number | undefined {
     using owned = new Scope();
-    for (const fd of fds) owned.use(fd);
+    owned.use(received);
     if (this.#jobs.size >= this.#jobsMax) {
       const reason = `${this.#jobs.size} jobs are running, as many as allowed (--max-jobs)`;
       client.refuse({ code: "busy", errno: 0, reason });
       return undefined;
     }
-    const name = firstString(request.argv);
+    const fds = received.fds.map((fd) => fd.raw);
     const terminal = this.#guard(client, request, fds);
-    const directory = (fds[request.directoryIndex] as Fd).raw; // the decoder checked the index
-    const kept = owned.move();
-    const context = { request, fds, directory, [Symbol.dispose]: () => kept[Symbol.dispose]() };
+    owned.defer(() => terminal?.[Symbol.dispose]());
+    const directory = fds[request.directoryIndex] as RawFd; // the decoder checked the index
     const command = this.#configured(request, directory, fds);
+    owned.move();
     const policy =
       command && request.policy.timeoutMs === 0
         ? { ...request.policy, timeoutMs: command.timeoutMs }
@@ -159,32 +140,24 @@ export class Jobs {
     const job: Job = {
       id,
       name: commandName(request),
+      sinceMs: this.#loop.nowMs(),
       state: newJob(request.wait, policy),
       client,
       timer: undefined,
       terminal,
     };
     this.#jobs.set(id, job);
-    if (request.warm || command) {
-      const start = this.#startOf(job, context);
-      try {
-        this.#scripts.run(start, directory, command);
-      } catch (error) {
-        if (!(error instanceof SystemError)) throw error;
-        start.onRefused(errorRefused(request, error)); // out of descriptors, say: it has not begun
-      }
-      this.#keepPatient(id);
-      return id;
-    }
-    const passing = isBuiltin(latin1(name)) ? undefined : this.#passingLimits(request);
-    if (passing) this.#startProgram(job, context, passing);
-    else this.#startInStarter(job, context);
+    const start = this.#startOf(job, { request, fds, received });
+    if (request.warm || command) this.#startScript(start, directory, command);
+    else if (isBuiltin(latin1(firstString(request.argv)))) this.#startBuiltin(job, start);
+    else this.#programs.run(start);
+    if (job.state.kind === "starting") this.#keepPatient();
     return id;
   }
 
   /** A message about a running job, from the client that waits for it. */
-  signal(id: number, { signal, toGroup }: SignalRequest): void {
-    this.#tell(id, { kind: "signal", signal, toGroup });
+  signal(id: number, { signal, toGroup, value }: SignalRequest): void {
+    this.#tell(id, { kind: "signal", signal, toGroup, value });
   }
 
   /** The connection has been closed, by whomever. */
@@ -202,6 +175,7 @@ export class Jobs {
     job.client = undefined;
     job.terminal?.restore();
     this.#dropTerminal(job);
+    if (this.#programs.cancel(id)) return;
     this.#tell(id, { kind: "clientGone" });
   }
 
@@ -217,6 +191,7 @@ export class Jobs {
 
   /** Does not ask any longer. */
   kill(): void {
+    this.#isKilling = true;
     this.#signalEnding(signalNumbers.SIGKILL);
   }
 
@@ -226,13 +201,16 @@ export class Jobs {
     return this.#ending.size > 0;
   }
 
-  /** A client takes a long silence for a daemon that is stuck: one whose job has to wait is told. */
-  #keepPatient(id: number): void {
-    if (this.#jobs.get(id)?.state.kind !== "starting") return;
-    this.#loop.timers.after(waitingNoticeMs, () => {
-      const job = this.#jobs.get(id);
-      if (job?.state.kind === "starting") job.client?.reply({ type: "waiting" }, id);
-      this.#keepPatient(id);
+  /** A client takes a long silence for a daemon that is stuck: those whose jobs have to wait are told. */
+  #keepPatient(): void {
+    const { timers, nowMs } = this.#loop;
+    this.#patience ??= timers.after(waitingNoticeMs, () => {
+      this.#patience = undefined;
+      const starting = [...this.#jobs.values()].filter(({ state }) => state.kind === "starting");
+      for (const { id, client, sinceMs } of starting) {
+        if (nowMs() - sinceMs >= waitingNoticeMs / 2) client?.reply({ type: "waiting" }, id);
+      }
+      if (starting.length > 0) this.#keepPatient();
     });
   }
 
@@ -240,10 +218,12 @@ export class Jobs {
   #configured(
     request: RunRequest,
     directory: RawFd,
-    fds: readonly Fd[],
+    fds: readonly RawFd[],
   ): CommandConfiguration | undefined {
     const name = utf8(firstString(request.argv));
-    if (request.warm || name.includes("/") || isBuiltin(name)) return undefined;
+    if (request.unconfigured || request.warm || name.includes("/") || isBuiltin(name)) {
+      return undefined;
+    }
     const here = descriptorTarget(this.#loop.sys, directory);
     if (here === undefined) return undefined;
     const { command, notices } = this.#configurations.find(name, here, variablesOf(request.env));
@@ -252,28 +232,29 @@ export class Jobs {
   }
 
   /** Tells the caller, on the standard error it has given, and not again as long as nothing changes. */
-  #tellOnce(notice: string, { descriptors }: RunRequest, fds: readonly Fd[]): void {
+  #tellOnce(notice: string, { descriptors }: RunRequest, fds: readonly RawFd[]): void {
     if (this.#told.has(notice)) return;
     this.#loop.log.warn(notice);
     const index = descriptors.find(({ number }) => number === standard.error)?.index;
     const fd = index === undefined ? undefined : fds[index];
     const { sys } = this.#loop;
     // What does not take it at once would hold up everybody else's jobs.
-    if (!fd || waitFor(sys, [{ fd: fd.raw, for: "writing" }], 0).length === 0) return;
+    if (fd === undefined || waitFor(sys, [{ fd, for: "writing" }], 0).length === 0) return;
     if (this.#told.size >= noticesMax) this.#told.clear();
     this.#told.add(notice);
     const line = copyOf(fromUtf8(`pfd: ${notice}\n`));
-    sys.write(fd.raw, line, line.length); // that it cannot be written is ignored: the log has it
+    sys.write(fd, line, line.length); // that it cannot be written is ignored: the log has it
   }
 
   /** The terminal to be put in order if the client cannot. It has to be the daemon's own copy. */
   #guard(
     { peer }: Connection,
     { terminalGuard: guard }: RunRequest,
-    fds: readonly Fd[],
+    fds: readonly RawFd[],
   ): GuardedTerminal | undefined {
-    const terminal = guard && fds[guard.index];
-    return terminal && new GuardedTerminal(this.#loop.sys, terminal.raw, { guard, pid: peer.pid });
+    if (!guard) return undefined;
+    const terminal = fds[guard.index] as RawFd; // the decoder checked the index
+    return new GuardedTerminal(this.#loop.sys, terminal, { guard, pid: peer.pid });
   }
 
   #dropTerminal(job: Job): void {
@@ -283,7 +264,8 @@ export class Jobs {
 
   #terminateLate(group: number): void {
     this.#ending.add(group);
-    trySignal(this.#loop.sys, -group, signalNumbers.SIGTERM);
+    const { SIGKILL, SIGTERM } = signalNumbers;
+    trySignal(this.#loop.sys, -group, this.#isKilling ? SIGKILL : SIGTERM);
   }
 
   #signalEnding(signal: number): void {
@@ -293,25 +275,34 @@ export class Jobs {
     }
   }
 
+  #startScript(start: Start, directory: RawFd, command?: CommandConfiguration): void {
+    try {
+      this.#scripts.run(start, directory, command);
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      start.onRefused(errorRefused(start.request, error)); // out of descriptors, say: it has not begun
+    }
+  }
+
   /** In a spare of the image, or else in a fresh process of our own binary. */
-  #startInStarter(job: Job, context: Context): void {
-    const start = this.#startOf(job, context);
+  #startBuiltin(job: Job, start: Start): void {
     this.#image.run({ ...start, onUnavailable: () => this.#startCold(job, start) });
   }
 
   /** A start by which `context` is given up when it has been decided. */
-  #startOf(job: Job, context: Context): Start {
+  #startOf(job: Job, { request, fds, received }: Context): Start {
     return {
       id: job.id,
-      request: context.request,
-      fds: context.fds.map((fd) => fd.raw),
+      request,
+      fds,
+      forward: (socket) => received.forward(socket, job.id),
       onStarted: (pid) => {
-        context[Symbol.dispose]();
+        received[Symbol.dispose]();
         this.#tell(job.id, { kind: "started", pid });
       },
       onRefused: (refused) => {
-        context[Symbol.dispose]();
-        this.#refuse(job, refused);
+        received[Symbol.dispose]();
+        this.#tell(job.id, { kind: "refused", ...refused });
       },
       ...this.#childEvents(job),
     };
@@ -329,74 +320,6 @@ export class Jobs {
     }
   }
 
-  /**
-   * What has to be different in us while we start this job as our child; undefined when it needs
-   * more than a child can be given that way.
-   */
-  #passingLimits({
-    attributes,
-    controllingTerminal,
-    descriptors,
-  }: RunRequest): Passing | undefined {
-    if (controllingTerminal || attributes.nice !== this.#ownNice) return undefined;
-    const ignored = attributes.ignoredSignals;
-    if (!isOfInternalSignals(ignored) && ignored.some((byte) => byte !== 0)) return undefined;
-    const limits = copyOf(attributes.limits);
-    const differing = passingDifferences(this.#ownLimits, limits);
-    if (!differing) return undefined;
-    // A descriptor may stand over a limit that was lowered later, but none can be put there then.
-    const bound = descriptorsMax(limits);
-    if (descriptors.some(({ number }) => number >= bound)) return undefined;
-    return { limits, differing };
-  }
-
-  #startProgram(job: Job, context: Context, passing: Passing): void {
-    using owned = context;
-    let outcome: number | Refused;
-    try {
-      outcome = this.#trySpawn(owned, passing);
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      outcome = errorRefused(owned.request, error);
-    }
-    if (typeof outcome !== "number") return this.#refuse(job, outcome);
-    const pid = outcome;
-    try {
-      this.#children.watch(pid, this.#childEvents(job));
-    } catch (error) {
-      // Running unwatched would mean that nobody ever learns how it ended.
-      trySignal(this.#loop.sys, -pid, signalNumbers.SIGKILL);
-      tryReap(this.#loop.sys, pid, { wait: true });
-      const reason = `${job.name}: the process cannot be watched: ${reasonOf(error)}`;
-      return this.#refuse(job, { code: "failed", errno: 0, reason });
-    }
-    this.#tell(job.id, { kind: "started", pid });
-  }
-
-  #trySpawn({ request, fds, directory }: Context, passing: Passing): number | Refused {
-    const { sys } = this.#loop;
-    const descriptors = new Map<number, RawFd>();
-    for (const { number, index } of request.descriptors) {
-      descriptors.set(number, (fds[index] as Fd).raw); // the decoder checked the index
-    }
-    const { umask, blockedSignals, ignoredSignals } = request.attributes;
-    const ignoresInternalSignals = isOfInternalSignals(ignoredSignals);
-    const limits = { own: this.#ownLimits, passing: passing.limits };
-    const around = (spawn: () => number): number =>
-      withSoftLimits(sys, limits, passing.differing, spawn);
-    const program = {
-      env: request.env,
-      descriptors,
-      directory,
-      umask,
-      blockedSignals,
-      ignoresInternalSignals,
-      around,
-    };
-    const start: StartFile = (path, argv) => trySpawn(sys, { ...program, path, argv });
-    return startProgram(sys, request, start, directory);
-  }
-
   #childEvents(job: Job): ChildEvents {
     const tell = (event: JobEvent): void => this.#tell(job.id, event);
     return {
@@ -412,8 +335,11 @@ export class Jobs {
     };
   }
 
-  #refuse(job: Job, refused: Refused): void {
-    this.#tell(job.id, { kind: "refused", ...refused });
+  #signal({ pid, signal, toGroup, value }: JobSignal & { readonly pid: number }): void {
+    const { sys } = this.#loop;
+    if (toGroup) trySignal(sys, -pid, signal);
+    else if (value === undefined) trySignal(sys, pid, signal);
+    else tryQueueSignal(sys, pid, signal, value);
   }
 
   /** Feeds one event to a job's state machine and carries out what follows. */
@@ -433,7 +359,7 @@ export class Jobs {
         case "accept":
           this.#loop.log.debug(`job ${id} (${job.name}) runs as ${effect.pid}`);
           job.client?.reply({ type: "accepted", pid: effect.pid }, id);
-          // A spare that had its job already may start it after the others were asked to end.
+          // Who had its job already may start it after the others were asked to end.
           if (this.#isTerminating) this.#terminateLate(effect.pid);
           break;
         case "refuse": {
@@ -462,7 +388,7 @@ export class Jobs {
           break;
         case "signal":
           this.#loop.log.debug(`job ${id} gets ${signalName(effect.signal)}`);
-          trySignal(this.#loop.sys, effect.toGroup ? -effect.pid : effect.pid, effect.signal);
+          this.#signal(effect);
           break;
         case "release": {
           const { client, terminal } = job;

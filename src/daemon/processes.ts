@@ -1,10 +1,11 @@
 /** The processes of ours that a daemon starts: what each is called, is given and is told first. */
 import * as errno from "../../ffi/errno.ts";
 import type { Sys } from "../../ffi/sys.ts";
-import { ownDescriptorsMin } from "../base/limits.ts";
+import { ownDescriptorsMin, signalMaskSize } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
 import { fromLatin1, fromUtf8, type StringList, stringList } from "../base/strings.ts";
 import {
+  commandProcessName,
   imageLogNumber,
   imageName,
   imageProbeNumbers,
@@ -12,6 +13,7 @@ import {
   scriptName,
   starterName,
   starterSocketNumber,
+  starterWordNumber,
 } from "../domain/builtins.ts";
 import type { Orders, StreamKind } from "../domain/warmth.ts";
 import { SystemError } from "../os/errors.ts";
@@ -58,10 +60,25 @@ export function sendOrders(sys: Sys, socket: RawFd, orders: Orders): void {
   if (outcome === "gone") throw new SystemError("sendmsg", errno.EPIPE);
 }
 
-/** A starter of one job. Who leads a group cannot begin a session: it stays in ours. */
-export const starterProcess: ProcessBuild = (sys, { socket, nothing }) => ({
+/** A starter of programs, which shares the memory file `word` with us. It takes no signals. */
+export function programStarterProcess(word: RawFd): ProcessBuild {
+  return (sys, { socket, nothing }) => ({
+    path: ownExecutable,
+    argv: stringList(fromLatin1(`${starterName}\0`)),
+    env: oneThreadEnvironment(ownEnvironment(sys)),
+    descriptors: new Map([
+      ...standardDescriptors(nothing),
+      [starterSocketNumber, socket],
+      [starterWordNumber, word],
+    ]),
+    blockedSignals: new Uint8Array(signalMaskSize).fill(0xff),
+  });
+}
+
+/** For one built-in command. Who leads a group cannot begin a session: it stays in ours. */
+export const commandProcess: ProcessBuild = (sys, { socket, nothing }) => ({
   path: ownExecutable,
-  argv: stringList(fromLatin1(`${starterName}\0`)),
+  argv: stringList(fromLatin1(`${commandProcessName}\0`)),
   env: oneThreadEnvironment(ownEnvironment(sys)),
   descriptors: new Map([...standardDescriptors(nothing), [starterSocketNumber, socket]]),
   joinsGroup: true,

@@ -1,22 +1,20 @@
 /**
- * Starters, seen from the daemon: processes of ours that are given one job and become it (see
- * image/starter.ts). Each is a child of ours with a socket of its own. A job has been started when its starter
- * says so, or, having said that it executes, is heard of no more: exec(2) has closed its socket then.
+ * Processes of ours that are given one command or script and become it: forked out of an image, or started for the
+ * occasion. Each is a child of ours with a socket of its own. Programs are started by others, see program-starters.ts.
  */
-import { starterTimeoutMs } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
+import { parseWaitStatus } from "../base/wait-status.ts";
 import type { Orders } from "../domain/warmth.ts";
 import { commandName, errorRefused, type Refused } from "../execution/program.ts";
 import { SystemError } from "../os/errors.ts";
 import type { Fd, RawFd } from "../os/fd.ts";
-import { signalNumbers, trySignal } from "../os/signals.ts";
-import type { Timer } from "../os/timers.ts";
+import { signalName, signalNumbers, trySignal } from "../os/signals.ts";
 import type { RunRequest } from "../protocol/messages.ts";
 import { ProtocolError } from "../protocol/wire.ts";
-import { sendMessage } from "../transport/channel.ts";
+import type { Outcome } from "../transport/channel.ts";
 import type { ChildEvents, Children } from "./children.ts";
 import type { Loop } from "./loop.ts";
-import { type ProcessBuild, sendOrders, spawnProcess, starterProcess } from "./processes.ts";
+import { commandProcess, type ProcessBuild, sendOrders, spawnProcess } from "./processes.ts";
 
 /** A job to be started, and who wants to know how that goes. */
 export interface Start extends ChildEvents {
@@ -24,6 +22,8 @@ export interface Start extends ChildEvents {
   readonly request: RunRequest;
   /** On loan until one of the outcomes. */
   readonly fds: readonly RawFd[];
+  /** Sends the client's own message to who is to start it, with its descriptors. @throws SystemError */
+  readonly forward: (socket: RawFd) => Outcome;
   readonly onStarted: (pid: number) => void;
   /** It cannot be started; code "lost": the starter died before it could. */
   readonly onRefused: (refused: Refused) => void;
@@ -37,14 +37,19 @@ export interface Start extends ChildEvents {
 export interface StarterEvents {
   /** It has been given its job. */
   readonly onAssigned?: () => void;
-  /** It has started its job; `hasExecuted`: by becoming another program. */
-  readonly onUsed?: (hasExecuted: boolean) => void;
+  /** It has started its job. */
+  readonly onUsed?: () => void;
   /** It has started the job it was given, or will not do so any more. */
   readonly onSettled?: () => void;
   /** The job it has started has ended. */
   readonly onUsedUp?: () => void;
-  /** It died before it was given a job. */
-  readonly onDiedIdle?: () => void;
+  /** It died before it was given a job; `killed`: by somebody's SIGKILL. */
+  readonly onDiedIdle?: (killed: boolean) => void;
+  /**
+   * It has died, or was stopped and is killed, with a job that it has not begun: that is to be started
+   * elsewhere. Where this is left out, the job is lost, and who was stopped is waited for.
+   */
+  readonly onLost?: () => void;
 }
 
 /** All of the daemon's starters. */
@@ -73,14 +78,14 @@ export class Starters implements Disposable {
     this.#loop.poller.add(socket.raw, () => starter.receive());
     owned.defer(() => this.#loop.poller.remove(socket.raw));
     // Last: from here on its end is told to the starter, whose socket must not have been closed.
-    if (!this.#children.watch(pid, starter.childEvents)) return undefined;
+    if (!this.#children.tryWatch(pid, starter.childEvents)) return undefined;
     owned.move();
     this.#open.add(starter);
     return starter;
   }
 
   /** Starts a fresh process for one job, to be told first what it is. @throws SystemError */
-  spawn(build: ProcessBuild = starterProcess, orders?: Orders): Starter | undefined {
+  spawn(build: ProcessBuild = commandProcess, orders?: Orders): Starter | undefined {
     const { sys } = this.#loop;
     const { pid, socket } = spawnProcess(sys, build);
     using owned = new Scope();
@@ -112,7 +117,7 @@ interface StarterParts {
   readonly open: Set<Starter>;
 }
 
-type StarterState = "idle" | "assigned" | "executing" | "started" | "over";
+type StarterState = "idle" | "assigned" | "started" | "over";
 
 export class Starter {
   readonly pid: number;
@@ -124,8 +129,6 @@ export class Starter {
   /** Until it has started its job, or is given up. */
   #socket: Fd | undefined;
   #start: Start | undefined;
-  /** By then a job it was given must have been started. */
-  #deadline: Timer | undefined;
 
   constructor(loop: Loop, parts: StarterParts) {
     this.#loop = loop;
@@ -145,6 +148,7 @@ export class Starter {
       },
       onStopped: (signal) => {
         if (this.#state === "started") this.#start?.onStopped?.(signal);
+        else if (this.#events.onLost) this.#stoppedEarly(signal);
       },
       onContinued: () => {
         if (this.#state === "started") this.#start?.onContinued?.();
@@ -158,7 +162,11 @@ export class Starter {
           this.#events.onUsedUp?.();
         } else if (state === "idle") {
           this.#state = "over";
-          this.#events.onDiedIdle?.();
+          this.#events.onDiedIdle?.(isKilled(exit.waitStatus));
+        } else if (state === "assigned" && this.#events.onLost) {
+          this.#start = undefined;
+          this.#events.onLost();
+          this.#settle("over");
         } else {
           this.#lose(`the process ${pid} that was to run it died`);
         }
@@ -166,13 +174,11 @@ export class Starter {
     };
   }
 
-  /** @returns whether `start` is settled; false when we have died, as our pidfd will tell. */
+  /** @returns whether `start` is settled; false when we have died, as will be told. */
   handOver(start: Start): boolean {
-    const { sys, timers, log } = this.#loop;
-    const run = { id: start.id, message: start.request };
     if (!this.#socket) return false;
     try {
-      if (sendMessage(sys, this.#socket.raw, run, start.fds, { wait: false }) !== "sent") {
+      if (start.forward(this.#socket.raw) !== "sent") {
         this.hangUp();
         return false;
       }
@@ -186,10 +192,6 @@ export class Starter {
     this.#state = "assigned";
     this.#assigned.add(this);
     this.#events.onAssigned?.();
-    this.#deadline = timers.after(starterTimeoutMs, () => {
-      log.error(`the process ${this.pid} has not started its job: killing it`);
-      this.kill();
-    });
     return true;
   }
 
@@ -217,11 +219,10 @@ export class Starter {
     while (this.#socket) {
       const received = this.#tryReceive(this.#socket);
       if (received === "again") return;
-      if (received === "gone") return this.#closed();
+      if (received === "gone") return this.hangUp(); // how it has ended will be told
       const { message } = received;
       received[Symbol.dispose]();
       if (message.type === "started") this.#started();
-      if (message.type === "executing") this.#state = "executing";
       if (message.type === "refused") this.#refused(message);
       if (message.type === "unfit") this.#unfit(message.reason);
       if (message.type === "recorded") this.#start?.onRecorded?.(message.json);
@@ -239,12 +240,6 @@ export class Starter {
     }
   }
 
-  /** It has become its job, or has ended or is about to; how, its pidfd will tell. */
-  #closed(): void {
-    this.hangUp();
-    if (this.#state === "executing") this.#started();
-  }
-
   /** What it said before it ended may still wait in its socket. */
   #receiveLastWord(): void {
     try {
@@ -256,10 +251,9 @@ export class Starter {
   }
 
   #started(): void {
-    const hasExecuted = this.#state === "executing";
     this.#settle("started");
     if (!this.#start?.onRecorded) this.hangUp();
-    this.#events.onUsed?.(hasExecuted);
+    this.#events.onUsed?.();
     this.#start?.onStarted(this.pid);
   }
 
@@ -281,11 +275,23 @@ export class Starter {
     if (this.#start) this.#refused(lost(this.#start.request, reason));
   }
 
+  /** Nobody waits for it: what it was given, if anything, another one does. */
+  #stoppedEarly(signal: number): void {
+    this.#loop.log.warn(`the spare ${this.pid} was stopped by ${signalName(signal)}: ending it`);
+    this.#receiveLastWord();
+    if (this.#state !== "started") this.kill();
+    else this.#start?.onStopped?.(signal);
+  }
+
   #settle(state: "started" | "over"): void {
     this.#state = state;
-    this.#deadline?.cancel();
     if (this.#assigned.delete(this)) this.#events.onSettled?.();
   }
+}
+
+function isKilled(waitStatus: number): boolean {
+  const status = parseWaitStatus(waitStatus);
+  return status.kind === "signaled" && status.signal === signalNumbers.SIGKILL;
 }
 
 /** The job was given away, and nobody knows what has become of it. */

@@ -36,8 +36,8 @@ export class DiscoveryError extends Error {
   override readonly name = "DiscoveryError";
 }
 
-const localNames = ["pfd.sock", ".pfd.sock"] as const;
-const projectMarkers = [".git", "package.json", "prefork.toml"] as const;
+export const localNames = ["pfd.sock", ".pfd.sock"] as const;
+export const projectMarkers = [".git", "package.json", "prefork.toml"] as const;
 const projectNamePattern = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$/;
 
 /**

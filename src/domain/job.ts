@@ -2,28 +2,15 @@
  * The life of a job as a pure state machine: (state, event) → (state, effects).
  * The daemon's shell (daemon/jobs.ts) feeds it events and carries the effects out.
  */
+import { pendingSignalsMax, realTimeSignalMin } from "../base/limits.ts";
 import type { Exited, JobPolicy, RefusalCode } from "../protocol/messages.ts";
 import { signalsWhenGone } from "./disconnection.ts";
-
-/** Signals a client may send to its job: what a terminal, a supervisor or a user would. */
-const relayable: ReadonlySet<number> = new Set([
-  1, // HUP
-  2, // INT
-  3, // QUIT
-  10, // USR1
-  12, // USR2
-  15, // TERM
-  18, // CONT
-  20, // TSTP
-  21, // TTIN
-  22, // TTOU
-  28, // WINCH
-]);
 
 /** A signal for a job, and whom it is for; see `SignalRequest`. */
 export interface JobSignal {
   readonly signal: number;
   readonly toGroup: boolean;
+  readonly value?: bigint | undefined;
 }
 
 export type JobState =
@@ -92,10 +79,6 @@ const SIGKILL = 9;
 const SIGTERM = 15;
 const SIGCONT = 18;
 
-export function isRelayable(signal: number): boolean {
-  return relayable.has(signal);
-}
-
 export function newJob(wait: boolean, policy: JobPolicy): JobState {
   return { kind: "starting", wait, policy, signals: [] };
 }
@@ -142,13 +125,13 @@ export function step(state: JobState, event: JobEvent): [JobState, readonly JobE
       return [{ kind: "done", success: event.success && !timedOut }, effects];
     }
     case "signal": {
-      const { signal } = event;
-      if (!isRelayable(signal)) return [state, none];
-      const sent = { signal, toGroup: event.toGroup };
+      const { kind: _, ...sent } = event;
       if (state.kind === "starting") {
         return [{ ...state, signals: withSignal(state.signals, sent) }, none];
       }
-      const toLeader = event.toGroup ? state.toLeader : [...new Set([...state.toLeader, signal])];
+      const toLeader = sent.toGroup
+        ? state.toLeader
+        : [...new Set([...state.toLeader, sent.signal])];
       // Who speaks is awake.
       const next = { ...state, clientStopped: false, toLeader };
       return [next, [{ kind: "signal", pid: state.pid, ...sent }]];
@@ -196,7 +179,13 @@ function isOwed(state: JobState): boolean {
   return state.kind === "starting" || (state.kind === "running" && state.wait);
 }
 
-/** As in the kernel a signal that is pending is not queued again; the last order of two counts. */
+/**
+ * As in the kernel a signal that is pending is not queued again, but for the real-time ones; the last order of two
+ * counts.
+ */
 function withSignal(signals: readonly JobSignal[], added: JobSignal): readonly JobSignal[] {
+  if (added.signal >= realTimeSignalMin) {
+    return signals.length < pendingSignalsMax ? [...signals, added] : signals;
+  }
   return [...signals.filter(({ signal }) => signal !== added.signal), added];
 }

@@ -9,7 +9,7 @@ import type { RawFd } from "../os/fd.ts";
 import { niceValue } from "../os/process.ts";
 import { resourceLimits } from "../os/resource-limits.ts";
 import { socketPair } from "../os/socket.ts";
-import type { RunRequest } from "../protocol/messages.ts";
+import { type RunRequest, unknownAttributes } from "../protocol/messages.ts";
 import { type MessageReceiver, type Received, sendMessage } from "../transport/channel.ts";
 
 /** What is chosen of the context; all else is as this process has it. Descriptors are borrowed. */
@@ -40,9 +40,11 @@ export function rehearsedJob(
       limits: resourceLimits(sys),
       ignoredSignals: noSignals,
       blockedSignals: noSignals,
+      ...unknownAttributes,
     },
     policy: { timeoutMs: 0, killAfterMs: 0, killGroup: false, onDisconnect: "hangup" },
     warm: false,
+    unconfigured: true,
     controllingTerminal: false,
     terminalGuard: undefined,
     directoryIndex: 0,

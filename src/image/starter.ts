@@ -1,136 +1,164 @@
 /**
- * A starter: a process of ours that waits for one job, takes on its context and becomes it, a
- * program by exec, a command of ours by running it. What a parent cannot give to a child with
- * posix_spawn(3) (hard limits, a nice value, ignored signals, a controlling terminal) a starter gives to itself.
- * It was forked out of an image (spare.ts) or started for the occasion.
+ * A starter: a process of ours that waits ahead and starts one program after the other, where there is no native one. It
+ * gets each client's own message, makes a child of the daemon's that takes on all of it and becomes the program, and tells
+ * when that has happened or why not. What hangs on the way (a mount, a lease on the file) holds up this starter alone.
+ *
+ * In the memory file at `starterWordNumber` stands which child it has made for the job at hand. The child goes on only
+ * when its own pid is there: so whoever reads 0 after the starter's death knows that the job has not begun.
  */
-import { copyOf, cString } from "../../ffi/memory.ts";
+import { allocate, copyOf, cString, type Memory } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
-import { Scope } from "../base/scope.ts";
-import { latin1, strings } from "../base/strings.ts";
-import { type BuiltinName, isBuiltin, starterName } from "../domain/builtins.ts";
 import {
-  directoryRefused,
-  errorRefused,
-  type Refused,
-  startProgram,
-} from "../execution/program.ts";
-import { check, SystemError } from "../os/errors.ts";
-import { duplicate, Fd, type RawFd } from "../os/fd.ts";
-import { closeOthers, replaceFd } from "../os/files.ts";
-import { exitNow, niceValue, setNiceValue, setProcessName, setShownWords } from "../os/process.ts";
-import { applyLimits } from "../os/resource-limits.ts";
-import { ignoreSignals, restoreIgnoredByBun, setSignalMask } from "../os/signals.ts";
-import { clearOfTargets, stringPointers } from "../os/spawn.ts";
+  starterName,
+  starterSocketNumber,
+  starterWordNumber,
+  starterWordSize,
+} from "../domain/builtins.ts";
+import { executeProgram, type StartFailure } from "../execution/program.ts";
+import { check, retry, SystemError } from "../os/errors.ts";
+import { Fd, type RawFd } from "../os/fd.ts";
+import { closeOnExec, openPipe } from "../os/files.ts";
+import { forkSibling } from "../os/fork.ts";
+import { InheritedHeap } from "../os/heap.ts";
+import { exitNow, setProcessName } from "../os/process.ts";
+import { blockAllSignals, restoreIgnoredByBun } from "../os/signals.ts";
+import { stringPointers } from "../os/spawn.ts";
 import { takeControllingTerminal } from "../os/terminal.ts";
-import type { Message, RunRequest } from "../protocol/messages.ts";
-import { MessageReceiver, sendMessage } from "../transport/channel.ts";
-import { runCommand } from "./commands/table.ts";
+import {
+  type Message,
+  type RunRequest,
+  type StartStage,
+  startStages,
+} from "../protocol/messages.ts";
+import { MessageReceiver, type Received, sendMessage } from "../transport/channel.ts";
+import { enterAttributes, enterDirectory, leaveGroup, placeDescriptors } from "./context.ts";
 
-/** A starter that was started for the occasion; the daemon has left its socket at `number`. */
-export function runFreshStarter(sys: Sys, number: number): never {
+/** Starts what it is told to until the daemon closes its end of the socket. The process ends here. */
+export function runStarter(sys: Sys): never {
   setProcessName(sys, starterName);
   restoreIgnoredByBun(sys);
-  runStarter(sys, new MessageReceiver(sys), new Fd(sys, number));
+  blockAllSignals(sys);
+  closeOnExec(sys, starterSocketNumber);
+  const daemon = new Fd(sys, starterSocketNumber);
+  const receiver = new MessageReceiver(sys);
+  const heap = new InheritedHeap(sys);
+  for (;;) {
+    writeWord(sys, 0);
+    const received = receiver.receive(daemon.raw);
+    if (typeof received === "string") exitNow(sys, 0); // the daemon needs us no more
+    using job = received;
+    if (job.message.type !== "run") exitNow(sys, 1);
+    const answer = startJob(sys, heap, job, job.message);
+    if (sendMessage(sys, daemon.raw, { id: job.id, message: answer }) !== "sent") exitNow(sys, 0);
+  }
 }
 
-/**
- * Waits for the job on `daemon` and becomes it. The process ends here. Consumes `daemon`. The signals
- * that Bun ignores have their default actions by now.
- */
-export function runStarter(sys: Sys, receiver: MessageReceiver, daemon: Fd): never {
-  const received = receiver.receive(daemon.raw);
-  if (typeof received === "string") exitNow(sys, 0); // the daemon needs us no more
-  const { id, message, fds } = received;
-  if (message.type !== "run") exitNow(sys, 1);
-  let link = daemon;
-  const say = (word: Message): void => {
-    sendMessage(sys, link.raw, { id, message: word });
-  };
-  const builtin = builtinOf(message);
+function writeWord(sys: Sys, pid: number): void {
+  check(retry(sys.pwrite, starterWordNumber, memoryOf(pid), starterWordSize, 0), "pwrite");
+}
+
+function readWord(sys: Sys): number {
+  const word = allocate(starterWordSize);
+  check(retry(sys.pread, starterWordNumber, word, word.length, 0), "pread");
+  return word.view.getInt32(0, true);
+}
+
+/** Waits until the job has become its program, or cannot. */
+function startJob(sys: Sys, heap: InheritedHeap, job: Received, request: RunRequest): Message {
   try {
-    leaveGroup(sys, message);
-    const rawFds = fds.map((fd) => fd.raw);
-    link = enterPlace(sys, message, rawFds, daemon);
-    if (message.controllingTerminal) takeControllingTerminal(sys, 0 as RawFd);
-    if (!builtin) {
-      say({ type: "executing" });
-      say({ type: "refused", ...becomeProgram(sys, message) });
-      exitNow(sys, 1);
-    }
-    setProcessName(sys, builtin.name);
-    setShownWords(sys, message.argv, message.env);
-    enterAttributes(sys, message);
-    say({ type: "started" });
+    using pipe = openPair(sys);
+    using go = openPair(sys);
+    heap.renew();
+    const child = forkSibling(sys);
+    if (child === 0) becomeJob(sys, { job, request, report: pipe.writeEnd, go });
+    pipe.writeEnd[Symbol.dispose]();
+    writeWord(sys, child);
+    go.writeEnd[Symbol.dispose]();
+    const [stage, number = 0] = readNumbers(sys, pipe.readEnd.raw, 2);
+    if (stage === undefined) return { type: "started", pid: child };
+    return { type: "notStarted", stage: stageOf(stage), errno: number };
   } catch (error) {
-    say({ type: "refused", ...refusalFor(error, message) });
-    exitNow(sys, 1);
+    if (!(error instanceof SystemError)) throw error;
+    return { type: "notStarted", stage: "process", errno: error.errno };
   }
-  link[Symbol.dispose]();
-  exitNow(sys, runCommand(sys, builtin.name, builtin.args));
 }
 
-function refusalFor(error: unknown, request: RunRequest): Refused {
-  if (error instanceof SystemError && error.syscall === "fchdir") {
-    return directoryRefused(request, error.errno);
+interface Pair extends Disposable {
+  readonly readEnd: Fd;
+  readonly writeEnd: Fd;
+}
+
+function openPair(sys: Sys): Pair {
+  const { readEnd, writeEnd } = openPipe(sys);
+  return {
+    readEnd,
+    writeEnd,
+    [Symbol.dispose]: () => {
+      readEnd[Symbol.dispose]();
+      writeEnd[Symbol.dispose]();
+    },
+  };
+}
+
+interface Birth {
+  readonly job: Received;
+  readonly request: RunRequest;
+  /** Takes at which step the child has failed, and is closed by exec. */
+  readonly report: Fd;
+  /** Its end comes when the child's pid has been written down, or the starter is dead. */
+  readonly go: Pair;
+}
+
+function becomeJob(sys: Sys, { job, request, report, go }: Birth): never {
+  let link = report;
+  let stage: StartStage = "session";
+  try {
+    go.writeEnd[Symbol.dispose]();
+    readNumbers(sys, go.readEnd.raw, 1);
+    if (readWord(sys) !== sys.getpid()) exitNow(sys, 1); // another starter has the job
+    leaveGroup(sys, request);
+    const fds = job.fds.map((fd) => fd.raw);
+    stage = "directory";
+    enterDirectory(sys, request, fds);
+    stage = "descriptors";
+    link = placeDescriptors(sys, request, fds, report);
+    stage = "terminal";
+    if (request.controllingTerminal) takeControllingTerminal(sys, 0 as RawFd);
+    const env = stringPointers(request.env);
+    const failure = executeProgram(sys, request, (path, argv) => {
+      const [file, words] = [cString(path), stringPointers(argv)];
+      stage = "limits";
+      enterAttributes(sys, request);
+      return sys.execve(file, words, env);
+    });
+    fail(sys, link, failure);
+  } catch (error) {
+    fail(sys, link, { stage, errno: error instanceof SystemError ? error.errno : 0 });
   }
-  return errorRefused(request, error);
 }
 
-/** A job is a process group of its own; with a terminal of its own, a session. */
-export function leaveGroup(sys: Sys, { controllingTerminal }: RunRequest): void {
-  if (controllingTerminal) check(sys.setsid(), "setsid");
-  else check(sys.setpgid(0, 0), "setpgid");
+function fail(sys: Sys, link: Fd, failure: StartFailure): never {
+  writeNumbers(sys, link.raw, startStages[failure.stage], failure.errno);
+  exitNow(sys, 1);
 }
 
-/**
- * Puts directory, umask and descriptors in place and closes all others but the socket to the
- * daemon. Consumes `daemon`. @returns that socket, out of the way of the job's descriptors.
- */
-export function enterPlace(sys: Sys, request: RunRequest, fds: readonly RawFd[], daemon: Fd): Fd {
-  const rawOf = (index: number): RawFd => fds[index] as RawFd; // the decoder checked the index
-  sys.umask(request.attributes.umask);
-  check(sys.fchdir(rawOf(request.directoryIndex)), "fchdir");
-  const descriptors = new Map<number, RawFd>();
-  for (const { number, index } of request.descriptors) descriptors.set(number, rawOf(index));
-  const highest = Math.max(2, ...descriptors.keys());
-  const link = duplicate(sys, daemon.raw, highest + 1);
-  const copies = new Scope(); // closed with all the others, by number
-  for (const [number, source] of clearOfTargets(sys, descriptors, copies)) {
-    replaceFd(sys, source, number);
-  }
-  closeOthers(sys, [...descriptors.keys(), link.raw]);
-  return link;
+function stageOf(number: number): StartStage {
+  const entry = Object.entries(startStages).find(([, value]) => value === number);
+  return (entry?.[0] ?? "process") as StartStage; // the child is the binary we are
 }
 
-interface Builtin {
-  readonly name: BuiltinName;
-  readonly args: readonly string[];
+function memoryOf(...numbers: readonly number[]): Memory {
+  return copyOf(new Uint8Array(Int32Array.from(numbers).buffer));
 }
 
-/** The command of ours that a request names, if it does. */
-export function builtinOf({ argv }: RunRequest): Builtin | undefined {
-  const [name = "", ...args] = strings(argv).map(latin1);
-  return isBuiltin(name) ? { name, args } : undefined;
+function writeNumbers(sys: Sys, fd: RawFd, ...numbers: readonly number[]): void {
+  const bytes = memoryOf(...numbers);
+  sys.write(fd, bytes, bytes.length); // that it cannot be written is ignored: nobody reads it any more
 }
 
-/** Replaces this process by the program. @returns why that cannot be. */
-function becomeProgram(sys: Sys, request: RunRequest): Refused {
-  const env = stringPointers(request.env);
-  const outcome = startProgram(sys, request, (path, argv) => {
-    const [file, words] = [cString(path), stringPointers(argv)];
-    enterAttributes(sys, request);
-    return sys.execve(file, words, env);
-  });
-  if (typeof outcome === "number") throw new Error("execve returned");
-  return outcome;
-}
-
-/** The last step: from here on limits and signals are the job's. */
-export function enterAttributes(sys: Sys, { attributes }: RunRequest): void {
-  const { nice, ignoredSignals, blockedSignals, limits } = attributes;
-  if (nice !== niceValue(sys)) setNiceValue(sys, nice);
-  ignoreSignals(sys, ignoredSignals);
-  setSignalMask(sys, blockedSignals);
-  applyLimits(sys, copyOf(limits));
+/** Waits for so many numbers. @returns none when the end comes first. */
+function readNumbers(sys: Sys, fd: RawFd, count: number): number[] {
+  const bytes = allocate(4 * count);
+  const size = check(retry(sys.read, fd, bytes, bytes.length), "read");
+  return size < bytes.length ? [] : [...new Int32Array(bytes.buffer)];
 }

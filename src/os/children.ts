@@ -1,6 +1,7 @@
 /** Watching and reaping children: pidfd_open(2), wait4(2), waitid(2). */
 import * as errno from "../../ffi/errno.ts";
 import {
+  CLD_CONTINUED,
   CLD_EXITED,
   CLD_STOPPED,
   P_ALL,
@@ -12,7 +13,7 @@ import {
   WNOWAIT,
   WSTOPPED,
 } from "../../ffi/linux/constants.ts";
-import { allocate } from "../../ffi/memory.ts";
+import { allocate, type Memory } from "../../ffi/memory.ts";
 import { rusage, siginfo } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { check, retry } from "./errors.ts";
@@ -45,21 +46,10 @@ export function isOurChild(sys: Sys, pid: number): boolean {
   return true;
 }
 
-/** The signal that has ended a child, which is left to be reaped; undefined: it ended by itself. */
-export function killerOf(sys: Sys, pid: number): number | undefined {
-  const info = allocate(siginfo.size);
-  const result = retry(sys.waitid, P_PID, pid, info, WEXITED | WNOHANG | WNOWAIT);
-  if (result === -errno.ECHILD) return undefined;
-  check(result, "waitid");
-  const isKilled =
-    siginfo.get(info, "si_pid") === pid && siginfo.get(info, "si_code") !== CLD_EXITED;
-  return isKilled ? siginfo.get(info, "si_status") : undefined;
-}
-
 /** Reaps a child that has ended; undefined when it has not, or is not our child. */
 export function tryReap(sys: Sys, pid: number, options: { wait: boolean }): ChildExit | undefined {
-  const status = allocate(4);
-  const usage = allocate(rusage.size);
+  reaped ??= { status: allocate(4), usage: allocate(rusage.size) };
+  const { status, usage } = reaped;
   const result = retry(sys.wait4, pid, status, options.wait ? 0 : WNOHANG, usage);
   if (result === 0 || result === -errno.ECHILD) return undefined;
   check(result, "wait4");
@@ -73,31 +63,46 @@ export function tryReap(sys: Sys, pid: number, options: { wait: boolean }): Chil
   };
 }
 
-/** A child that was stopped or continued. */
-export interface ChildStop {
-  readonly pid: number;
-  /** The signal that stopped it; undefined when it goes on. */
-  readonly signal: number | undefined;
+/** What one call gives. */
+let reaped: { readonly status: Memory; readonly usage: Memory } | undefined;
+
+/** What has become of a child. One that has ended is left to be reaped, and what is told of the others is told once. */
+export type ChildChange = { readonly pid: number } & (
+  | { readonly kind: "ended"; readonly killedBy: number | undefined }
+  | { readonly kind: "stopped"; readonly signal: number }
+  | { readonly kind: "continued" }
+);
+
+/** A change of some child, or of `pid`, that has not been taken yet; undefined when there is none. It stays to be taken. */
+export function nextChange(sys: Sys, pid?: number): ChildChange | undefined {
+  const info = waitFor(sys, pid, WEXITED | WSTOPPED | WCONTINUED | WNOWAIT);
+  if (!info) return undefined;
+  const child = siginfo.get(info, "si_pid");
+  const status = siginfo.get(info, "si_status");
+  switch (siginfo.get(info, "si_code")) {
+    case CLD_STOPPED:
+      return { pid: child, kind: "stopped", signal: status };
+    case CLD_CONTINUED:
+      return { pid: child, kind: "continued" };
+    case CLD_EXITED:
+      return { pid: child, kind: "ended", killedBy: undefined };
+    default:
+      return { pid: child, kind: "ended", killedBy: status };
+  }
 }
 
-/** The next child that was stopped or continued since this was last asked; undefined: none. */
-export function nextStop(sys: Sys): ChildStop | undefined {
-  const info = allocate(siginfo.size);
-  const result = retry(sys.waitid, P_ALL, 0, info, WSTOPPED | WCONTINUED | WNOHANG);
-  if (result === -errno.ECHILD) return undefined;
-  check(result, "waitid");
-  const pid = siginfo.get(info, "si_pid");
-  if (pid === 0) return undefined;
-  const isStopped = siginfo.get(info, "si_code") === CLD_STOPPED;
-  return { pid, signal: isStopped ? siginfo.get(info, "si_status") : undefined };
+/** Takes the stop, or the going on, of a child. */
+export function takeStop(sys: Sys, pid: number): void {
+  waitFor(sys, pid, WSTOPPED | WCONTINUED);
 }
 
-/** The pid of some child that has ended and waits to be reaped, which it is left to. */
-export function anyEndedChild(sys: Sys): number | undefined {
-  const info = allocate(siginfo.size);
-  const result = retry(sys.waitid, P_ALL, 0, info, WEXITED | WNOHANG | WNOWAIT);
+function waitFor(sys: Sys, pid: number | undefined, options: number): Memory | undefined {
+  changeInfo ??= allocate(siginfo.size);
+  siginfo.set(changeInfo, "si_pid", 0);
+  const which = pid === undefined ? P_ALL : P_PID;
+  const result = retry(sys.waitid, which, pid ?? 0, changeInfo, options | WNOHANG);
   if (result === -errno.ECHILD) return undefined;
   check(result, "waitid");
-  const pid = siginfo.get(info, "si_pid");
-  return pid === 0 ? undefined : pid;
+  return siginfo.get(changeInfo, "si_pid") === 0 ? undefined : changeInfo;
 }
+let changeInfo: Memory | undefined;

@@ -3,7 +3,12 @@
  * on loan for one call; a plain number is nobody's yet.
  */
 import * as errno from "../../ffi/errno.ts";
-import { F_DUPFD_CLOEXEC, F_GETFD, FD_CLOEXEC } from "../../ffi/linux/constants.ts";
+import {
+  F_DUPFD_CLOEXEC,
+  F_GETFD,
+  FD_CLOEXEC,
+  SYS_close_range,
+} from "../../ffi/linux/constants.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { assert } from "../base/assert.ts";
 import { check } from "./errors.ts";
@@ -47,6 +52,11 @@ export class Fd implements Disposable {
     return new Fd(this.#sys, this.take());
   }
 
+  /** Whether it is still ours to close. */
+  get isOwned(): boolean {
+    return this.#raw >= 0;
+  }
+
   /** Closes it; a second call does nothing. Not retried on EINTR: Linux has closed it by then. */
   [Symbol.dispose](): void {
     if (this.#raw < 0) return;
@@ -55,6 +65,29 @@ export class Fd implements Disposable {
     const result = this.#sys.close(raw);
     assert(result !== -errno.EBADF, "nobody else closes our descriptors");
   }
+}
+
+/** Closes those of `fds` that are still owned; a row of neighbours, as one message brings them, with one call. */
+export function closeAll(sys: Sys, fds: readonly Fd[]): void {
+  for (let index = 0; index < fds.length; ) {
+    const first = index;
+    while (isNeighbour(fds[index], fds[index + 1])) index += 1;
+    index += 1;
+    if (index - first > 1 && tryCloseRow(sys, fds.slice(first, index))) continue;
+    for (const fd of fds.slice(first, index)) fd[Symbol.dispose]();
+  }
+}
+
+function isNeighbour(one: Fd | undefined, next: Fd | undefined): boolean {
+  return (one?.isOwned && next?.isOwned && next.raw === one.raw + 1) ?? false;
+}
+
+/** See close_range(2). @returns false when none of them is closed. */
+function tryCloseRow(sys: Sys, row: readonly Fd[]): boolean {
+  const [first, last] = [row[0]?.raw ?? 0, row.at(-1)?.raw ?? 0];
+  if (sys.close_range(SYS_close_range, first, last, 0) < 0) return false;
+  for (const fd of row) fd.take();
+  return true;
 }
 
 /**

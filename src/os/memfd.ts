@@ -33,6 +33,15 @@ export function createSealed(sys: Sys, bytes: Uint8Array): Fd {
   return file;
 }
 
+/** A memory file of zeros, for processes to share. */
+export function createMemoryFile(sys: Sys, name: string, size: number): Fd {
+  using owned = new Scope();
+  const file = owned.use(own(sys, sys.memfd_create(cString(name), MFD_CLOEXEC), "memfd_create"));
+  check(sys.ftruncate(file.raw, size), "ftruncate");
+  owned.move();
+  return file;
+}
+
 /**
  * Reads `size` bytes of a sealed memory file somebody sent.
  * @returns undefined when it is not sealed (its owner could change it under us, or it is no memory

@@ -1,5 +1,4 @@
 /** What this process is: its exact arguments and environment, its directory, its runtime. */
-import * as errno from "../../ffi/errno.ts";
 import {
   PR_SET_CHILD_SUBREAPER,
   PR_SET_DUMPABLE,
@@ -95,12 +94,6 @@ let fixedPlaces: Memory | undefined;
 /** The nice value, -20 to 19. See getpriority(2): the kernel answers 20 - nice. */
 export function niceValue(sys: Sys): number {
   return 20 - check(sys.getpriority(SYS_getpriority, PRIO_PROCESS, 0), "getpriority");
-}
-
-/** Takes on a nice value; one the kernel denies to this user leaves the own one in place. */
-export function setNiceValue(sys: Sys, nice: number): void {
-  const result = sys.setpriority(PRIO_PROCESS, 0, nice);
-  if (result !== -errno.EACCES && result !== -errno.EPERM) check(result, "setpriority");
 }
 
 /** No core dump from here on, neither into a file nor into a program that takes them. See core(5). */

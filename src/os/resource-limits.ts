@@ -3,14 +3,7 @@
  * kernel's `struct rlimit` of each resource in the order of its numbers.
  */
 import * as errno from "../../ffi/errno.ts";
-import {
-  RLIMIT_AS,
-  RLIMIT_CPU,
-  RLIMIT_DATA,
-  RLIMIT_NOFILE,
-  RLIMIT_NPROC,
-  RLIMIT_STACK,
-} from "../../ffi/linux/constants.ts";
+import { RLIMIT_NOFILE } from "../../ffi/linux/constants.ts";
 import { allocate, copyOf, type Memory } from "../../ffi/memory.ts";
 import { rlimit } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
@@ -31,7 +24,7 @@ export function resourceLimits(sys: Sys): Memory {
   const limits = allocate(size * resourceLimitCount);
   const limit = allocate(size);
   for (let resource = 0; resource < resourceLimitCount; resource++) {
-    sys.getrlimit(resource, limit); // which fails for what is no resource, or no memory
+    check(sys.getrlimit(resource, limit), "getrlimit");
     limits.set(limit, resource * size);
   }
   return limits;
@@ -113,54 +106,6 @@ export function applyLimits(sys: Sys, wanted: Memory): void {
   }
 }
 
-/**
- * Calls `use` while the soft limits of some resources are those of `passing`; afterwards they are
- * those of `own` again, which cannot fail: the hard ones have not been touched.
- */
-export function withSoftLimits<Result>(
-  sys: Sys,
-  limits: { own: Memory; passing: Memory },
-  resources: readonly number[],
-  use: () => Result,
-): Result {
-  const limitOf = (block: Memory, resource: number) => block.from(resource * rlimit.size);
-  try {
-    for (const resource of resources) {
-      check(sys.prlimit(0, resource, limitOf(limits.passing, resource), null), "prlimit");
-    }
-    return use();
-  } finally {
-    for (const resource of resources) {
-      sys.prlimit(0, resource, limitOf(limits.own, resource), null);
-    }
-  }
-}
-
-/**
- * The resources in which `wanted` differs from `own`; undefined when a process that has other work
- * cannot take them on for a moment and put them down again: a hard limit cannot be raised, and some
- * soft ones would bind it at once.
- */
-export function passingDifferences(own: Memory, wanted: Memory): number[] | undefined {
-  const differing: number[] = [];
-  for (let resource = 0; resource < resourceLimitCount; resource++) {
-    if ((resource + 1) * rlimit.size > wanted.length) break;
-    const ours = limitAt(own, resource);
-    const theirs = limitAt(wanted, resource);
-    if (ours.soft === theirs.soft && ours.hard === theirs.hard) continue;
-    if (ours.hard !== theirs.hard || isBinding(resource)) return undefined;
-    if (resource === RLIMIT_STACK && theirs.soft < smallestStack) return undefined;
-    differing.push(resource);
-  }
-  return differing;
-}
-
-/** Limits that act on what a process does while it starts another. */
-function isBinding(resource: number): boolean {
-  return [RLIMIT_CPU, RLIMIT_DATA, RLIMIT_AS, RLIMIT_NPROC].includes(resource);
-}
-const smallestStack = 1024n * 1024n;
-
 /** Calls `use` while the soft limit of a resource is as high as the hard one. */
 export function withoutSoftLimit(sys: Sys, resource: number, use: () => void): void {
   const own = allocate(rlimit.size);
@@ -173,12 +118,6 @@ export function withoutSoftLimit(sys: Sys, resource: number, use: () => void): v
   } finally {
     sys.prlimit(0, resource, own, null); // cannot fail: the hard limit has not been touched
   }
-}
-
-/** The highest descriptor number, and one, that a process with these limits can be given. */
-export function descriptorsMax(limits: Memory): number {
-  const { soft } = limitAt(limits, RLIMIT_NOFILE);
-  return Number(min(soft, BigInt(Number.MAX_SAFE_INTEGER)));
 }
 
 function limitAt(limits: Memory, resource: number): Limit {

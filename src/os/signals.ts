@@ -3,18 +3,25 @@ import * as errno from "../../ffi/errno.ts";
 import {
   SFD_CLOEXEC,
   SFD_NONBLOCK,
-  SI_KERNEL,
+  SI_QUEUE,
+  SI_USER,
   SIG_BLOCK,
   SIG_DFL,
   SIG_IGN,
   SIG_SETMASK,
   SIG_UNBLOCK,
   SYS_rt_sigaction,
+  SYS_rt_sigqueueinfo,
 } from "../../ffi/linux/constants.ts";
 import { allocate, type Memory } from "../../ffi/memory.ts";
-import { kernelSigactionSize, signalfdSiginfo, sigsetSize } from "../../ffi/structs.ts";
+import {
+  kernelSigactionSize,
+  queuedSiginfo,
+  signalfdSiginfo,
+  sigsetSize,
+} from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
-import { signalMaskSize } from "../base/limits.ts";
+import { signalMaskSize, signalMax } from "../base/limits.ts";
 import { check, retry } from "./errors.ts";
 import { type Fd, own, type RawFd } from "./fd.ts";
 import type { ProcessStatus } from "./proc.ts";
@@ -29,9 +36,6 @@ export const signalNumbers = {
   SIGPWR: 30, SIGSYS: 31,
 } as const;
 export type SignalName = keyof typeof signalNumbers;
-
-/** The highest signal number, real-time ones included. */
-export const signalMax = 64;
 
 export function signalName(number: number): string {
   for (const name in signalNumbers) if (signalNumbers[name as SignalName] === number) return name;
@@ -55,10 +59,7 @@ export function allSignals(): Memory {
   return set;
 }
 
-/**
- * The two signals that glibc keeps to itself. A child of posix_spawn(3) ignores them, unless it is
- * told not to.
- */
+/** The two signals that glibc keeps to itself. */
 const internalSignals: readonly number[] = [32, 33];
 
 /** All signals but glibc's own. */
@@ -69,18 +70,31 @@ export function ownableSignals(): Memory {
 }
 
 /**
- * Whether exactly those are in a mask: so it is in whatever was started by posix_spawn(3) of glibc.
+ * All signals that a process of Bun's can hold back to pass them on. Not those of faults and not SIGPWR: threads of the
+ * runtime's own let them through, whatever the one that started them blocks, and would take what was sent to us all.
  */
-export function isOfInternalSignals(mask: Uint8Array): boolean {
-  const internal = signalSet(internalSignals);
-  return mask.every((byte, index) => byte === internal[index]);
+export function relayableSignals(): Memory {
+  const set = ownableSignals();
+  for (const number of runtimeSignals) setInMask(set, number, false);
+  return set;
 }
 
+const { SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS, SIGPWR } = signalNumbers;
+// biome-ignore format: a list
+const runtimeSignals: readonly number[] = [
+  SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS, SIGPWR,
+];
+
 /** @returns the mask as it was before. */
-export function blockSignals(sys: Sys, names: readonly SignalName[]): Memory {
+export function blockSignals(sys: Sys, set: Memory): Memory {
   const before = allocate(sigsetSize);
-  check(sys.sigprocmask(SIG_BLOCK, signalSet(names), before), "sigprocmask");
+  check(sys.sigprocmask(SIG_BLOCK, set, before), "sigprocmask");
   return before;
+}
+
+/** Blocks all that can be blocked. */
+export function blockAllSignals(sys: Sys): void {
+  check(sys.sigprocmask(SIG_SETMASK, allSignals(), null), "sigprocmask");
 }
 
 /** Blocks exactly the signals of a mask of `signalMaskSize` bytes. */
@@ -148,18 +162,39 @@ function setAction(sys: Sys, number: number, handler: number): void {
  */
 export function inheritedIgnored(
   status: Pick<ProcessStatus, "field">,
-  parent: () => Pick<ProcessStatus, "field"> | undefined,
+  parent: Pick<ProcessStatus, "field"> | undefined,
 ): Uint8Array {
   const mask = parseMask(status.field("SigIgn"));
   for (const number of [signalNumbers.SIGPIPE, signalNumbers.SIGXFSZ])
     setInMask(mask, number, false);
   setInMask(mask, 33, isInMask(mask, 32));
   if (!isInMask(parseMask(status.field("SigCgt")), signalNumbers.SIGINT)) return mask;
-  const witness = parseMask(parent()?.field("SigIgn") ?? "");
+  const witness = parseMask(parent?.field("SigIgn") ?? "");
   const isIgnored =
     isInMask(mask, signalNumbers.SIGQUIT) || isInMask(witness, signalNumbers.SIGINT);
   setInMask(mask, signalNumbers.SIGINT, isIgnored);
   return mask;
+}
+
+/**
+ * The signals this process was started to block, by those that are blocked now. Bun lets SIGPWR through before any
+ * script runs. It counts as blocked when our parent blocks it and we have all the rest of our parent's mask.
+ */
+export function inheritedBlocked(
+  blocked: Uint8Array,
+  parent: Pick<ProcessStatus, "field"> | undefined,
+): Uint8Array {
+  const witness = parseMask(parent?.field("SigBlk") ?? "");
+  const mask = Uint8Array.from(blocked);
+  setInMask(mask, signalNumbers.SIGPWR, isInMask(witness, signalNumbers.SIGPWR));
+  return mask.every((byte, index) => byte === witness[index]) ? mask : blocked;
+}
+
+/** A mask as it is in a process of Bun's, which needs SIGPWR for its own threads. */
+export function runtimeMask(mask: Uint8Array): Uint8Array {
+  const own = Uint8Array.from(mask);
+  setInMask(own, signalNumbers.SIGPWR, false);
+  return own;
 }
 
 /** A mask as /proc shows it: sixteen digits, the highest signals first. */
@@ -177,28 +212,40 @@ export function restoreIgnoredByBun(sys: Sys): void {
   for (const name of ["SIGPIPE", "SIGXFSZ"] as const) resetSignal(sys, signalNumbers[name]);
 }
 
-/** A descriptor that becomes readable when one of `names`, which must be blocked, is pending. */
-export function openSignalFd(sys: Sys, names: readonly SignalName[]): Fd {
-  return own(sys, sys.signalfd(-1, signalSet(names), SFD_CLOEXEC | SFD_NONBLOCK), "signalfd");
+/** A descriptor that becomes readable when a signal of `set`, which must be blocked, is pending. */
+export function openSignalFd(sys: Sys, set: Memory): Fd {
+  return own(sys, sys.signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK), "signalfd");
 }
 
 /** A signal that came to us. */
 export interface Pending {
   readonly number: number;
-  /** From a terminal, and not from a process that called kill(2). */
-  readonly isFromKernel: boolean;
+  /** The kernel (for a terminal, a timer, a child), another process, or this one by what it did, such as SIGPIPE. */
+  readonly origin: "kernel" | "process" | "self";
+  /** What sigqueue(3) gave with it. */
+  readonly value?: bigint | undefined;
 }
 
 /** The next pending signal, or undefined when none is. */
 export function readSignal(sys: Sys, fd: RawFd): Pending | undefined {
-  const info = allocate(signalfdSiginfo.size);
+  pendingInfo ??= allocate(signalfdSiginfo.size);
+  const info = pendingInfo;
   const result = retry(sys.read, fd, info, info.length);
   if (result === -errno.EAGAIN) return undefined;
   check(result, "read");
+  const code = signalfdSiginfo.get(info, "ssi_code");
+  const valueOffset = signalfdSiginfo.offset("ssi_ptr");
   return {
     number: signalfdSiginfo.get(info, "ssi_signo"),
-    isFromKernel: signalfdSiginfo.get(info, "ssi_code") === SI_KERNEL,
+    origin: code > SI_USER ? "kernel" : isOwn(sys, info) ? "self" : "process",
+    value: code === SI_QUEUE ? info.view.getBigUint64(valueOffset, true) : undefined,
   };
+}
+
+let pendingInfo: Memory | undefined;
+
+function isOwn(sys: Sys, info: Memory): boolean {
+  return signalfdSiginfo.get(info, "ssi_pid") === sys.getpid();
 }
 
 /**
@@ -209,5 +256,22 @@ export function trySignal(sys: Sys, target: number, number: number): boolean {
   const result = sys.kill(target, number);
   if (result === -errno.ESRCH || result === -errno.EPERM) return false;
   check(result, "kill");
+  return true;
+}
+
+/**
+ * Sends a process a signal with a value, as sigqueue(3) does.
+ * @returns false as `trySignal`, and when it has too many of them already.
+ */
+export function tryQueueSignal(sys: Sys, pid: number, number: number, value: bigint): boolean {
+  const info = allocate(queuedSiginfo.size);
+  queuedSiginfo.set(info, "si_signo", number);
+  queuedSiginfo.set(info, "si_code", SI_QUEUE);
+  queuedSiginfo.set(info, "si_pid", sys.getpid());
+  queuedSiginfo.set(info, "si_uid", sys.geteuid());
+  info.view.setBigUint64(queuedSiginfo.offset("si_value"), value, true);
+  const result = sys.rt_sigqueueinfo(SYS_rt_sigqueueinfo, pid, number, info);
+  if (result === -errno.ESRCH || result === -errno.EPERM || result === -errno.EAGAIN) return false;
+  check(result, "rt_sigqueueinfo");
   return true;
 }

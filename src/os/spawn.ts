@@ -1,4 +1,4 @@
-/** Starting programs: posix_spawn(3), whose cost does not grow with our memory. */
+/** Starting processes of ours: posix_spawn(3), whose cost does not grow with our memory. */
 
 import {
   POSIX_SPAWN_SETPGROUP,
@@ -19,30 +19,20 @@ import { Scope } from "../base/scope.ts";
 import type { StringList } from "../base/strings.ts";
 import { check } from "./errors.ts";
 import { duplicate, type RawFd } from "./fd.ts";
-import type { Path } from "./files.ts";
-import { allSignals, ownableSignals, sigsetOf } from "./signals.ts";
+import { allSignals, sigsetOf } from "./signals.ts";
 
 /** Which of our descriptors a child gets under which number; all others it does not get. */
 export type DescriptorMap = ReadonlyMap<number, RawFd>;
 
 export interface Program {
-  /** The executable file, relative to `directory`. */
-  readonly path: Path;
+  readonly path: string;
   readonly argv: StringList;
   readonly env: StringList;
   readonly descriptors: DescriptorMap;
   /** Where it starts; our own working directory when left out. */
   readonly directory?: RawFd;
-  readonly umask?: number;
   /** The signals it has blocked; none when left out. */
   readonly blockedSignals?: Uint8Array;
-  /**
-   * Calls `spawn`, once, at the moment at which we are to be what the child inherits (soft limits).
-   * All else has been done by then: what we open ourselves is not bound by it.
-   */
-  readonly around?: (spawn: () => number) => number;
-  /** Ignores the two signals that glibc keeps to itself. */
-  readonly ignoresInternalSignals?: boolean;
   /** Stays in our process group instead of leading one of its own. */
   readonly joinsGroup?: boolean;
 }
@@ -50,8 +40,7 @@ export interface Program {
 /**
  * Starts a program with default signal actions and exactly the descriptors it is given (ours are
  * all close-on-exec).
- * @returns its pid, or the negated errno with which it could not be started; E2BIG, ENOENT, EACCES
- * and ENOEXEC are the kernel's verdict on the program itself.
+ * @returns its pid, or the negated errno with which it could not be started.
  */
 export function trySpawn(sys: Sys, program: Program): number {
   using owned = new Scope();
@@ -78,14 +67,7 @@ export function trySpawn(sys: Sys, program: Program): number {
   const pid = allocate(4);
   const path = cString(program.path);
   const [argv, env] = [stringPointers(program.argv), stringPointers(program.env)];
-  const spawn = (): number => sys.posix_spawn(pid, path, actions, attributes, argv, env);
-  const before = program.umask === undefined ? undefined : sys.umask(program.umask);
-  let result: number;
-  try {
-    result = program.around ? program.around(spawn) : spawn();
-  } finally {
-    if (before !== undefined) sys.umask(before);
-  }
+  const result = sys.posix_spawn(pid, path, actions, attributes, argv, env);
   return result < 0 ? result : pid.view.getInt32(0, true);
 }
 
@@ -130,8 +112,7 @@ function setAttributes(sys: Sys, attributes: Memory, program: Program): void {
   const mask = sigsetOf(program.blockedSignals ?? noSignals);
   check(sys.posix_spawnattr_setflags(attributes, flags), "posix_spawnattr_setflags");
   check(sys.posix_spawnattr_setpgroup(attributes, 0), "posix_spawnattr_setpgroup");
-  const reset = program.ignoresInternalSignals ? ownableSignals() : allSignals();
-  check(sys.posix_spawnattr_setsigdefault(attributes, reset), "posix_spawnattr");
+  check(sys.posix_spawnattr_setsigdefault(attributes, allSignals()), "posix_spawnattr");
   check(sys.posix_spawnattr_setsigmask(attributes, mask), "posix_spawnattr");
 }
 

@@ -3,14 +3,19 @@
  * `ProtocolError`; sizes and counts are checked before anything is allocated for them.
  */
 import {
+  affinitySizeMax,
   bodyBytesMax,
   jobFdNumberMax,
   kernelFdsMax,
   niceMax,
   niceMin,
+  oomScoreAdjMax,
+  oomScoreAdjMin,
   resourceLimitCount,
   resourceLimitSize,
+  schedAttrSize,
   signalMaskSize,
+  signalMax,
   stringsMax,
   termiosSize,
   timeoutMsMax,
@@ -31,7 +36,10 @@ import {
   protocolMajor,
   refusalCodes,
   runFlags,
+  type SignalRequest,
+  startStages,
   type TerminalGuard,
+  unknownAttribute,
 } from "./messages.ts";
 import { ProtocolError, Reader } from "./wire.ts";
 
@@ -109,13 +117,14 @@ export function decodeBody(header: Header, body: Uint8Array): Message {
     case "run":
       return decodeRun(reader, passedFdCount(header));
     case "signal":
-      return { type, signal: reader.u32(), toGroup: reader.u32() !== 0 };
+      return decodeSignal(reader);
     case "stopped":
       return { type, signal: reader.u32() };
     case "stop":
       return { type, now: reader.u32() !== 0 };
     case "accepted":
     case "spare":
+    case "started":
       return { type, pid: decodePid(reader) };
     case "exited":
       return {
@@ -129,6 +138,11 @@ export function decodeBody(header: Header, body: Uint8Array): Message {
     case "refused": {
       const code = nameOf(refusalCodes, reader.u32()) ?? "failed"; // a newer peer's code
       return { type, code, errno: reader.u32(), reason: reader.text() };
+    }
+    case "notStarted": {
+      const stage = nameOf(startStages, reader.u32());
+      if (!stage) throw new ProtocolError("unknown step of a start");
+      return { type, stage, errno: reader.u32() };
     }
     case "failed":
       return { type, errno: reader.u32(), reason: reader.text() };
@@ -145,8 +159,6 @@ export function decodeBody(header: Header, body: Uint8Array): Message {
     case "status":
     case "ready":
     case "fork":
-    case "started":
-    case "executing":
       return { type };
     default:
       return type satisfies never;
@@ -167,7 +179,7 @@ function decodeRun(reader: Reader, fdCount: number): Message {
   const terminalGuard = hasGuard ? decodeTerminalGuard(reader, fdCount) : undefined;
   const directoryPath = reader.sized();
   const argv = decodeStrings(reader);
-  if (argv.count === 0 || argv.bytes[0] === 0) throw new ProtocolError("the command is empty");
+  if (argv.count === 0) throw new ProtocolError("there is no command");
   const env = decodeStrings(reader);
   return {
     type: "run",
@@ -175,6 +187,7 @@ function decodeRun(reader: Reader, fdCount: number): Message {
     attributes,
     policy,
     warm: (flags & runFlags.warm) !== 0,
+    unconfigured: (flags & runFlags.unconfigured) !== 0,
     controllingTerminal,
     terminalGuard,
     directoryIndex,
@@ -196,7 +209,57 @@ function decodeAttributes(reader: Reader): ProcessAttributes {
   if (limits.length !== resourceLimitCount * resourceLimitSize) {
     throw new ProtocolError("the resource limits are not as many as there are resources");
   }
-  return { umask, nice, ignoredSignals, blockedSignals, limits };
+  const oomScoreAdj = decodeOomScoreAdj(reader);
+  const coredumpFilter = decodeKnown(reader);
+  const personality = decodeKnown(reader);
+  const noNewPrivs = reader.u32() !== 0;
+  const ioPriority = decodeKnown(reader);
+  const timerSlackNs = reader.word64();
+  const scheduling = reader.sized();
+  if (scheduling.length !== 0 && scheduling.length !== schedAttrSize) {
+    throw new ProtocolError("the scheduling attributes have the wrong size");
+  }
+  const affinity = reader.sized();
+  if (affinity.length > affinitySizeMax || affinity.length % 8 !== 0) {
+    throw new ProtocolError("the set of CPUs has the wrong size");
+  }
+  return {
+    umask,
+    nice,
+    ignoredSignals,
+    blockedSignals,
+    limits,
+    oomScoreAdj,
+    coredumpFilter,
+    personality,
+    noNewPrivs,
+    ioPriority,
+    timerSlackNs,
+    scheduling,
+    affinity,
+  };
+}
+
+function decodeKnown(reader: Reader): number | undefined {
+  const value = reader.u32();
+  return value === unknownAttribute ? undefined : value;
+}
+
+function decodeOomScoreAdj(reader: Reader): number | undefined {
+  const raised = decodeKnown(reader);
+  if (raised === undefined) return undefined;
+  const oomScoreAdj = raised + oomScoreAdjMin;
+  if (oomScoreAdj > oomScoreAdjMax) throw new ProtocolError("the OOM score is out of range");
+  return oomScoreAdj;
+}
+
+function decodeSignal(reader: Reader): SignalRequest {
+  const signal = reader.u32();
+  if (signal < 1 || signal > signalMax) throw new ProtocolError("the signal is out of range");
+  const toGroup = reader.u32() !== 0;
+  const isQueued = reader.u32() !== 0;
+  const value = reader.word64();
+  return { type: "signal", signal, toGroup, ...(isQueued ? { value } : {}) };
 }
 
 function decodePolicy(reader: Reader, killGroup: boolean): JobPolicy {

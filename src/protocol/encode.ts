@@ -1,5 +1,5 @@
 /** Messages to bytes. The counterpart is `decode.ts`. */
-import { niceMin } from "../base/limits.ts";
+import { niceMin, oomScoreAdjMin } from "../base/limits.ts";
 import {
   disconnections,
   flagBodyInMemfd,
@@ -7,10 +7,13 @@ import {
   type Message,
   magic,
   messageTypes,
+  type ProcessAttributes,
   protocolMajor,
   type RunRequest,
   refusalCodes,
   runFlags,
+  startStages,
+  unknownAttribute,
 } from "./messages.ts";
 import { Writer } from "./wire.ts";
 
@@ -21,8 +24,8 @@ export function encodeBody(message: Message): Uint8Array<ArrayBuffer> {
       return encodeRun(message);
     case "signal":
       return new Writer()
-        .u32(message.signal)
-        .u32(message.toGroup ? 1 : 0)
+        .u32(message.signal, message.toGroup ? 1 : 0, message.value === undefined ? 0 : 1)
+        .word64(message.value ?? 0n)
         .finish();
     case "stopped":
       return new Writer().u32(message.signal).finish();
@@ -30,6 +33,7 @@ export function encodeBody(message: Message): Uint8Array<ArrayBuffer> {
       return new Writer().u32(message.now ? 1 : 0).finish();
     case "accepted":
     case "spare":
+    case "started":
       return new Writer().u32(message.pid).finish();
     case "exited":
       return new Writer()
@@ -45,6 +49,8 @@ export function encodeBody(message: Message): Uint8Array<ArrayBuffer> {
         .u32(message.errno)
         .text(message.reason)
         .finish();
+    case "notStarted":
+      return new Writer().u32(startStages[message.stage], message.errno).finish();
     case "failed":
       return new Writer().u32(message.errno).text(message.reason).finish();
     case "unfit":
@@ -59,9 +65,7 @@ export function encodeBody(message: Message): Uint8Array<ArrayBuffer> {
     case "status":
     case "ready":
     case "fork":
-    case "started":
     case "waiting":
-    case "executing":
       return new Writer(1).finish();
     default:
       return message satisfies never;
@@ -70,19 +74,17 @@ export function encodeBody(message: Message): Uint8Array<ArrayBuffer> {
 
 function encodeRun(message: RunRequest): Uint8Array<ArrayBuffer> {
   const { argv, env, directoryPath, descriptors, attributes, policy, terminalGuard } = message;
-  const size = argv.bytes.length + env.bytes.length + directoryPath.length;
-  const writer = new Writer(size + descriptors.length * 8 + 512)
-    .u32(
-      (message.wait ? runFlags.wait : 0) |
-        (message.controllingTerminal ? runFlags.controllingTerminal : 0) |
-        (terminalGuard ? runFlags.terminalGuard : 0) |
-        (policy.killGroup ? runFlags.killGroup : 0) |
-        (message.warm ? runFlags.warm : 0),
-    )
-    .u32(attributes.umask, attributes.nice - niceMin)
-    .bytes(attributes.ignoredSignals)
-    .bytes(attributes.blockedSignals)
-    .sized(attributes.limits)
+  const { length } = attributes.affinity;
+  const size = argv.bytes.length + env.bytes.length + directoryPath.length + length;
+  const writer = new Writer(size + descriptors.length * 8 + 640).u32(
+    (message.wait ? runFlags.wait : 0) |
+      (message.controllingTerminal ? runFlags.controllingTerminal : 0) |
+      (terminalGuard ? runFlags.terminalGuard : 0) |
+      (policy.killGroup ? runFlags.killGroup : 0) |
+      (message.warm ? runFlags.warm : 0) |
+      (message.unconfigured ? runFlags.unconfigured : 0),
+  );
+  writeAttributes(writer, attributes)
     .u32(policy.timeoutMs, policy.killAfterMs, disconnections[policy.onDisconnect])
     .u32(message.directoryIndex)
     .u32(descriptors.length);
@@ -98,6 +100,25 @@ function encodeRun(message: RunRequest): Uint8Array<ArrayBuffer> {
     .u32(env.count)
     .sized(env.bytes)
     .finish();
+}
+
+function writeAttributes(writer: Writer, attributes: ProcessAttributes): Writer {
+  const { oomScoreAdj } = attributes;
+  return writer
+    .u32(attributes.umask, attributes.nice - niceMin)
+    .bytes(attributes.ignoredSignals)
+    .bytes(attributes.blockedSignals)
+    .sized(attributes.limits)
+    .u32(
+      oomScoreAdj === undefined ? unknownAttribute : oomScoreAdj - oomScoreAdjMin,
+      attributes.coredumpFilter ?? unknownAttribute,
+      attributes.personality ?? unknownAttribute,
+      attributes.noNewPrivs ? 1 : 0,
+      attributes.ioPriority ?? unknownAttribute,
+    )
+    .word64(attributes.timerSlackNs)
+    .sized(attributes.scheduling)
+    .sized(attributes.affinity);
 }
 
 /** Which job a message is about, how many descriptors go with it, and where its body is. */

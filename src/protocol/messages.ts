@@ -5,7 +5,7 @@
 import type { StringList } from "../base/strings.ts";
 
 /** Peers whose major version differs do not understand each other's bodies. */
-export const protocolMajor = 2;
+export const protocolMajor = 3;
 
 /** Magic, major version and type: the part of a message whose meaning never changes. */
 export const prologueSize = 8;
@@ -41,11 +41,11 @@ export const messageTypes = {
   spare: 130,
   started: 131,
   failed: 132,
-  executing: 133,
   orders: 134,
   prepared: 135,
   recorded: 136,
   unfit: 137,
+  notStarted: 138,
 } as const;
 
 export type MessageType = keyof typeof messageTypes;
@@ -66,7 +66,35 @@ export interface ProcessAttributes {
   /** Sets of signals, 8 bytes each: bit n - 1 is signal n. */
   readonly ignoredSignals: Uint8Array;
   readonly blockedSignals: Uint8Array;
+  /** -1000 to 1000. Undefined, here and below: not known, and left as it is. */
+  readonly oomScoreAdj: number | undefined;
+  readonly coredumpFilter: number | undefined;
+  readonly personality: number | undefined;
+  readonly noNewPrivs: boolean;
+  /** As ioprio_get(2) gives it: the class and what it says of it. */
+  readonly ioPriority: number | undefined;
+  /** Nanoseconds; 0: not known. */
+  readonly timerSlackNs: bigint;
+  /** `struct sched_attr`, or nothing: not known. */
+  readonly scheduling: Uint8Array;
+  /** The CPUs it may run on, as sched_getaffinity(2) gives them; nothing: not known. */
+  readonly affinity: Uint8Array;
 }
+
+/** Attributes of which a client can know nothing: a job has them as the process that becomes it. */
+export const unknownAttributes = {
+  oomScoreAdj: undefined,
+  coredumpFilter: undefined,
+  personality: undefined,
+  noNewPrivs: false,
+  ioPriority: undefined,
+  timerSlackNs: 0n,
+  scheduling: new Uint8Array(),
+  affinity: new Uint8Array(),
+} as const;
+
+/** Says of a 32-bit attribute that it is not known. */
+export const unknownAttribute = 0xffff_ffff;
 
 /** What happens to a job when the client that waits for it is gone. */
 export const disconnections = { hangup: 0, continue: 1, term: 2, kill: 3 } as const;
@@ -102,6 +130,8 @@ export interface RunRequest {
   readonly policy: JobPolicy;
   /** The command is a script: a file, or the name of a tool in the nearest node_modules/.bin. */
   readonly warm: boolean;
+  /** No configured command can be meant: the client has looked, and there is no configuration. */
+  readonly unconfigured: boolean;
   /** The job leads a session of its own, controlled by the terminal it has as descriptor 0. */
   readonly controllingTerminal: boolean;
   readonly terminalGuard: TerminalGuard | undefined;
@@ -121,14 +151,18 @@ export const runFlags = {
   controllingTerminal: 4,
   terminalGuard: 8,
   warm: 16,
+  unconfigured: 32,
 } as const;
 
 /** A signal for the job. */
 export interface SignalRequest {
   readonly type: "signal";
+  /** 1 to 64. */
   readonly signal: number;
   /** For its whole process group, as from a terminal; else for the process the job began with. */
   readonly toGroup: boolean;
+  /** It was queued with this value, and is to be passed on so. See sigqueue(3). */
+  readonly value?: bigint | undefined;
 }
 
 /** Why a request was refused; the client's exit status follows from it. */
@@ -166,6 +200,31 @@ export interface Exited {
   readonly timedOut: boolean;
 }
 
+/** The steps in which a starter starts a program; one that fails is named by its number. */
+export const startStages = {
+  /** No process could be made. */
+  process: 0,
+  session: 1,
+  directory: 2,
+  descriptors: 3,
+  /** The controlling terminal. */
+  terminal: 4,
+  /** Attributes and resource limits. */
+  limits: 5,
+  /** The program cannot be executed; the errno says why. */
+  program: 6,
+  /** The program is there, and what it names to run it is not. */
+  interpreter: 7,
+} as const;
+export type StartStage = keyof typeof startStages;
+
+/** Starter to daemon: the job it was given has not been started. */
+export interface NotStarted {
+  readonly type: "notStarted";
+  readonly stage: StartStage;
+  readonly errno: number;
+}
+
 export type Message =
   | RunRequest
   | SignalRequest
@@ -192,10 +251,9 @@ export type Message =
   | { readonly type: "fork" }
   /** Image to daemon: a spare waits; its socket is the message's descriptor. */
   | { readonly type: "spare"; readonly pid: number }
-  /** Spare to daemon: the context is in place, the command runs from here on. */
-  | { readonly type: "started" }
-  /** Spare to daemon: the context is in place, and it becomes a program, or says why it cannot. */
-  | { readonly type: "executing" }
+  /** Spare or starter to daemon: the job runs from here on, as this process. */
+  | { readonly type: "started"; readonly pid: number }
+  | NotStarted
   /** Daemon to script process: JSON, Orders of domain/warmth.ts. */
   | { readonly type: "orders"; readonly json: string }
   /** Script image to daemon: ready; JSON, Prepared of domain/warmth.ts. */

@@ -32,9 +32,14 @@ export class Reader {
 
   /** A 64-bit count; what is not a safe integer is refused. */
   u64(): number {
-    const value = this.#view.getBigUint64(this.#advance(8), true);
+    const value = this.word64();
     if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new ProtocolError("a number is too large");
     return Number(value);
+  }
+
+  /** Any 64 bits. */
+  word64(): bigint {
+    return this.#view.getBigUint64(this.#advance(8), true);
   }
 
   /** A view of the next `size` bytes: no copy, no allocation. */
@@ -87,8 +92,13 @@ export class Writer {
   }
 
   u64(value: number): this {
+    return this.word64(BigInt(value));
+  }
+
+  /** Any 64 bits. */
+  word64(value: bigint): this {
     const at = this.#advance(8);
-    this.#view.setBigUint64(at, BigInt(value), true);
+    this.#view.setBigUint64(at, value, true);
     return this;
   }
 

@@ -4,20 +4,63 @@
  */
 
 import { MSG_DONTWAIT } from "../../ffi/linux/constants.ts";
-import { allocate, copyOf } from "../../ffi/memory.ts";
+import { allocate, copyOf, type Memory } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { inlineBodyBytesMax } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
 import { type Datagram, Receiver, send } from "../os/ancillary.ts";
-import type { Fd, RawFd } from "../os/fd.ts";
+import { closeAll, type Fd, type RawFd } from "../os/fd.ts";
 import { createSealed, readSealed } from "../os/memfd.ts";
 import { decodeBody, decodeHeader, isBodyInMemfd } from "../protocol/decode.ts";
 import { encodeBody, encodeHeader } from "../protocol/encode.ts";
-import { type Envelope, type Header, headerSize } from "../protocol/messages.ts";
+import { type Envelope, type Header, headerSize, type Message } from "../protocol/messages.ts";
 import { ProtocolError } from "../protocol/wire.ts";
 
+/** What became of a message: "again" is that nothing was sent (only without waiting), "gone" that the peer has left. */
+export type Outcome = "sent" | "again" | "gone";
+
+/** Where the job id stands: it is the header's last field. */
+const idOffset = headerSize - 4;
+
 /** A decoded message with the descriptors it brought; disposing closes those not taken. */
-export interface Received extends Envelope, Disposable {
+export class Received implements Envelope, Disposable {
+  readonly id: number;
+  readonly message: Message;
+  /** Those of the message itself, without the file its body came in. */
+  readonly fds: readonly Fd[];
+  readonly #sys: Sys;
+  /** As it arrived: header and body, or the header alone when the body is in the first descriptor. */
+  readonly #datagram: Memory;
+  readonly #allFds: readonly Fd[];
+
+  constructor(sys: Sys, header: Header, parts: ReceivedParts) {
+    this.#sys = sys;
+    this.id = header.id;
+    this.message = parts.message;
+    this.#datagram = parts.datagram;
+    this.#allFds = parts.fds;
+    this.fds = isBodyInMemfd(header) ? parts.fds.slice(1) : parts.fds;
+  }
+
+  /**
+   * Sends the message on as it arrived, under the id of a job, and does not wait. Its descriptors stay with us.
+   * @throws SystemError
+   */
+  forward(socket: RawFd, id: number): Outcome {
+    this.#datagram.view.setUint32(idOffset, id, true);
+    const fds = this.#allFds.map((fd) => fd.raw);
+    return send(this.#sys, socket, this.#datagram, fds, MSG_DONTWAIT);
+  }
+
+  [Symbol.dispose](): void {
+    closeAll(this.#sys, this.#allFds);
+  }
+}
+
+interface ReceivedParts {
+  readonly message: Message;
+  readonly datagram: Memory;
+  /** All that came, owned from here on. */
   readonly fds: readonly Fd[];
 }
 
@@ -31,7 +74,7 @@ export function sendMessage(
   { id, message }: Envelope,
   fds: readonly RawFd[] = [],
   options: { wait: boolean } = { wait: true },
-): "sent" | "again" | "gone" {
+): Outcome {
   const body = encodeBody(message);
   const flags = options.wait ? 0 : MSG_DONTWAIT;
   if (body.length > inlineBodyBytesMax) {
@@ -75,13 +118,13 @@ export class MessageReceiver {
       throw new ProtocolError("the message was cut off: too large, or too few descriptors left");
     }
     const header = decodeHeader(datagram.bytes, datagram.fds.length);
-    const inMemfd = isBodyInMemfd(header);
-    const body = inMemfd ? this.#readBody(header, datagram) : copyBody(datagram);
+    const kept = copyOf(datagram.bytes); // the receiver's buffer is used again
+    const body = isBodyInMemfd(header)
+      ? this.#readBody(header, datagram)
+      : kept.subarray(headerSize);
     const message = decodeBody(header, body);
-    const fds = inMemfd ? datagram.fds.slice(1) : datagram.fds;
-    const kept = owned.move();
-    if (inMemfd) datagram.fds[0]?.[Symbol.dispose]();
-    return { id: header.id, message, fds, [Symbol.dispose]: () => kept[Symbol.dispose]() };
+    owned.move();
+    return new Received(this.#sys, header, { message, datagram: kept, fds: datagram.fds });
   }
 
   #readBody(header: Header, datagram: Datagram): Uint8Array {
@@ -90,9 +133,4 @@ export class MessageReceiver {
     if (!body) throw new ProtocolError("the body is not in a sealed memory file");
     return body;
   }
-}
-
-/** The receiver's buffer is used again; the message keeps a copy. */
-function copyBody(datagram: Datagram): Uint8Array<ArrayBuffer> {
-  return copyOf(datagram.bytes.subarray(headerSize));
 }

@@ -1,13 +1,13 @@
 import { describe, expect, test } from "bun:test";
+import { pendingSignalsMax } from "../../src/base/limits.ts";
 import {
-  isRelayable,
   type JobEffect,
   type JobEvent,
   type JobState,
   newJob,
   step,
 } from "../../src/domain/job.ts";
-import { signalMax, signalNumbers } from "../../src/os/signals.ts";
+import { signalNumbers } from "../../src/os/signals.ts";
 import type { Disconnection, Exited, JobPolicy } from "../../src/protocol/messages.ts";
 import { policy } from "../helpers/requests.ts";
 
@@ -19,6 +19,7 @@ const exit: Omit<Exited, "timedOut"> = {
   residentKiBMax: 3,
 };
 const { SIGHUP, SIGINT, SIGTERM, SIGCONT, SIGTSTP, SIGSTOP, SIGKILL } = signalNumbers;
+const { SIGALRM, SIGCHLD } = signalNumbers;
 
 const started: JobEvent = { kind: "started", pid: 7 };
 const refused: JobEvent = { kind: "refused", code: "notFound", errno: 2, reason: "x: no" };
@@ -47,6 +48,20 @@ const send = (number: number, toGroup = true): JobEffect => ({
   pid: 7,
   signal: number,
   toGroup,
+});
+/** As by sigqueue(3). */
+const queued = (number: number, value: bigint): JobEvent => ({
+  kind: "signal",
+  signal: number,
+  toGroup: false,
+  value,
+});
+const queue = (number: number, value: bigint): JobEffect => ({
+  kind: "signal",
+  pid: 7,
+  signal: number,
+  toGroup: false,
+  value,
 });
 const sendLeader = (number: number): JobEffect => send(number, false);
 
@@ -91,9 +106,19 @@ describe("a job somebody waits for", () => {
       effects: [accept, report, release],
     },
     {
-      what: "is not signalled with what no client may send",
-      events: [signal(SIGKILL), started, signal(SIGKILL), signal(0), signal(signalMax + 1)],
-      effects: [accept],
+      what: "is signalled with what is no terminal's, also before it runs",
+      events: [toLeader(SIGALRM), toLeader(SIGKILL), started, toLeader(SIGCHLD)],
+      effects: [accept, sendLeader(SIGALRM), sendLeader(SIGKILL), sendLeader(SIGCHLD)],
+    },
+    {
+      what: "is sent real-time signals before it runs: all of them, in their order",
+      events: [...[toLeader(34), queued(64, 1n), toLeader(34), queued(64, 2n)], started],
+      effects: [accept, sendLeader(34), queue(64, 1n), sendLeader(34), queue(64, 2n)],
+    },
+    {
+      what: "is sent values with a signal that is not real-time: the last one before it runs, each when it runs",
+      events: [queued(10, 1n), queued(10, 2n), started, queued(10, 3n), queued(10, 4n)],
+      effects: [accept, queue(10, 2n), queue(10, 3n), queue(10, 4n)],
     },
     {
       what: "loses its client while it runs",
@@ -162,9 +187,9 @@ describe("a job somebody waits for", () => {
       effects: [accept, send(SIGTERM)],
     },
     {
-      what: "is sent by its number what no client may send, and ends by that",
-      events: [toLeader(SIGKILL), started, endingBy(SIGKILL)],
-      effects: [accept],
+      what: "is ended by a real-time signal to its number",
+      events: [queued(34, 1n), started, endingBy(34)],
+      effects: [accept, queue(34, 1n), send(34)],
     },
     {
       what: "is stopped while it runs, and again",
@@ -363,20 +388,9 @@ test("a refused job is no success", () => {
   expect(done).toEqual({ kind: "done", success: false });
 });
 
-const relayed = new Set([
-  ...["SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTERM"],
-  ...["SIGCONT", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGWINCH"],
-]);
-test.each(Object.entries<number>(signalNumbers))(
-  "%s may be sent by a client, or not",
-  (name, n) => {
-    expect(isRelayable(n)).toBe(relayed.has(name));
-  },
-);
-
-test.each([-1, 0, 1.5, Number.NaN, 32, 34, signalMax, signalMax + 1, 0xffff_ffff])(
-  "%d is nothing a client may send",
-  (number) => {
-    expect(isRelayable(number)).toBe(false);
-  },
-);
+test("there is a bound for the signals that wait for a start, and none for a farewell", () => {
+  const many = Array.from({ length: pendingSignalsMax + 5 }, () => toLeader(40));
+  const effects = live(true, [...many, clientGone, started]);
+  const kept = Array.from({ length: pendingSignalsMax }, () => sendLeader(40));
+  expect(effects).toEqual([accept, ...kept, send(SIGHUP), send(SIGCONT), release]);
+});

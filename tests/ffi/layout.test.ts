@@ -5,13 +5,14 @@ import { epollEventPacked } from "../../ffi/linux/constants.ts";
 import { allocate } from "../../ffi/memory.ts";
 import {
   Struct,
+  schedAttr,
   sigsetSize,
   sockaddrUn,
   spawnAttributesSize,
   spawnFileActionsSize,
 } from "../../ffi/structs.ts";
-import { socketPathBytesMax } from "../../src/base/limits.ts";
-import { signalMax, signalNumbers } from "../../src/os/signals.ts";
+import { schedAttrSize, signalMax, socketPathBytesMax } from "../../src/base/limits.ts";
+import { signalNumbers } from "../../src/os/signals.ts";
 import {
   counterparts,
   errorNumbers,
@@ -141,6 +142,10 @@ describe.skipIf(nativeCompiler === undefined)("as the C compiler says (needs cc)
     const size = inC("sizeof(((struct sockaddr_un *)0)->sun_path)");
     expect(sockaddrUn.size - sockaddrUn.offset("sun_path")).toBe(size);
     expect(socketPathBytesMax + 1).toBe(size);
+  });
+
+  test("the scheduling attributes of the protocol are those of the first version", () => {
+    expect(schedAttrSize).toBe(schedAttr.offset("sched_util_min"));
   });
 
   test("epoll_event is packed exactly where C packs it", () => {

@@ -36,10 +36,21 @@ const headers = [
   "sys/wait.h",
   "unistd.h",
   "linux/close_range.h",
+  "linux/ioprio.h",
   "asm/termbits.h", // the kernel's struct termios: <termios.h> has another one of that name
 ];
 
-const prologue = `#define _GNU_SOURCE\n${headers.map((name) => `#include <${name}>\n`).join("")}`;
+/** struct sched_attr comes with another definition of a structure that libc has. */
+const schedulingHeader = `#define sched_param kernel_sched_param
+#include <linux/sched/types.h>
+#undef sched_param
+`;
+
+const prologue = [
+  "#define _GNU_SOURCE\n",
+  ...headers.map((name) => `#include <${name}>\n`),
+  schedulingHeader,
+].join("");
 
 /** Runs `use` with a directory of its own, which is removed afterwards. */
 function inTemporaryDirectory<Result>(use: (directory: string) => Result): Result {
@@ -55,6 +66,16 @@ function compile(compiler: string, args: readonly string[]): string {
   const { exitCode, stderr } = Bun.spawnSync([compiler, "-std=gnu11", ...args]);
   const complaints = stderr.toString();
   return exitCode === 0 ? "" : complaints || `${compiler} ended with ${exitCode}`;
+}
+
+/**
+ * Makes a program of one source file, without a warning.
+ * @throws Error with the compiler's complaints.
+ */
+export function buildProgram(compiler: string, source: string, output: string): void {
+  const warnings = ["-Wall", "-Wextra", "-Werror"];
+  const complaints = compile(compiler, ["-O1", ...warnings, source, "-o", output]);
+  if (complaints !== "") throw new Error(complaints);
 }
 
 /**

@@ -1,11 +1,16 @@
 /** Whole messages: arbitrary ones of every type, and how they become a datagram and back. */
 import fc from "fast-check";
 import {
+  affinitySizeMax,
   niceMax,
   niceMin,
+  oomScoreAdjMax,
+  oomScoreAdjMin,
   resourceLimitCount,
   resourceLimitSize,
+  schedAttrSize,
   signalMaskSize,
+  signalMax,
   termiosSize,
   timeoutMsMax,
 } from "../../src/base/limits.ts";
@@ -24,6 +29,8 @@ import {
   type RefusalCode,
   type RunRequest,
   refusalCodes,
+  type StartStage,
+  startStages,
   type TerminalGuard,
 } from "../../src/protocol/messages.ts";
 import { cBytes, listOf } from "./arbitraries.ts";
@@ -37,6 +44,7 @@ export const refusalNames: readonly RefusalCode[] = Object.keys(refusalCodes) as
 export const disconnectionNames: readonly Disconnection[] = Object.keys(
   disconnections,
 ) as Disconnection[];
+const stageNames: readonly StartStage[] = Object.keys(startStages) as StartStage[];
 export const typeNames: readonly MessageType[] = Object.keys(messageTypes) as MessageType[];
 
 const u32: fc.Arbitrary<number> = fc.oneof(
@@ -56,12 +64,29 @@ const descriptorNumber = fc.oneof(fc.nat(65_535), fc.constantFrom(0, 1, 2, 65_53
 const bytesOfSize = (size: number): fc.Arbitrary<Uint8Array> =>
   fc.uint8Array({ minLength: size, maxLength: size });
 
+/** All ones say that it is not known. */
+const known32 = fc.option(fc.nat(0xffff_fffe), { nil: undefined });
+const word64 = fc.oneof(
+  fc.bigInt({ min: 0n, max: 0xffff_ffff_ffff_ffffn }),
+  fc.constantFrom(0n, 1n, 0xffff_ffff_ffff_ffffn),
+);
+
 const attributes: fc.Arbitrary<ProcessAttributes> = fc.record({
   umask: fc.nat(0o777),
   nice: fc.integer({ min: niceMin, max: niceMax }),
   limits: bytesOfSize(resourceLimitCount * resourceLimitSize),
   ignoredSignals: bytesOfSize(signalMaskSize),
   blockedSignals: bytesOfSize(signalMaskSize),
+  oomScoreAdj: fc.option(fc.integer({ min: oomScoreAdjMin, max: oomScoreAdjMax }), {
+    nil: undefined,
+  }),
+  coredumpFilter: known32,
+  personality: known32,
+  noNewPrivs: fc.boolean(),
+  ioPriority: known32,
+  timerSlackNs: word64,
+  scheduling: fc.oneof(bytesOfSize(schedAttrSize), bytesOfSize(0)),
+  affinity: fc.constantFrom(0, 8, 16, 128, affinitySizeMax).chain(bytesOfSize),
 });
 
 const milliseconds = fc.oneof(fc.nat(timeoutMsMax), fc.constantFrom(0, 1, timeoutMsMax));
@@ -84,13 +109,13 @@ const run: fc.Arbitrary<{ message: RunRequest; fdCount: number }> = fc
   .integer({ min: 1, max: 253 })
   .chain((fdCount) => {
     const index = fc.nat(fdCount - 1);
-    const command = cBytes.filter((bytes) => bytes.length > 0);
     const message: fc.Arbitrary<RunRequest> = fc.record({
       type: fc.constant("run"),
       wait: fc.boolean(),
       attributes,
       policy,
       warm: fc.boolean(),
+      unconfigured: fc.boolean(),
       controllingTerminal: fc.boolean(),
       terminalGuard: fc.option(terminalGuard(index), { nil: undefined }),
       directoryIndex: index,
@@ -100,7 +125,7 @@ const run: fc.Arbitrary<{ message: RunRequest; fdCount: number }> = fc
         maxLength: 12,
       }),
       argv: fc
-        .tuple(command, fc.array(cBytes, { maxLength: 6 }))
+        .tuple(cBytes, fc.array(cBytes, { maxLength: 6 }))
         .map(([first, rest]) => listOf([first, ...rest])),
       env: fc.array(cBytes, { maxLength: 8 }).map(listOf),
     });
@@ -117,7 +142,15 @@ type Bodies = {
 };
 /** Typed so that a message type without a line here does not compile. */
 const bodies: Bodies = {
-  signal: fc.record({ type: fc.constant("signal"), signal: u32, toGroup: fc.boolean() }),
+  signal: fc.record(
+    {
+      type: fc.constant("signal"),
+      signal: fc.integer({ min: 1, max: signalMax }),
+      toGroup: fc.boolean(),
+      value: word64,
+    },
+    { requiredKeys: ["type", "signal", "toGroup"] },
+  ),
   ping: fc.constant({ type: "ping" }),
   status: fc.constant({ type: "status" }),
   stop: fc.record({ type: fc.constant("stop"), now: fc.boolean() }),
@@ -143,8 +176,12 @@ const bodies: Bodies = {
   ready: fc.constant({ type: "ready" }),
   fork: fc.constant({ type: "fork" }),
   spare: fc.record({ type: fc.constant("spare"), pid }),
-  started: fc.constant({ type: "started" }),
-  executing: fc.constant({ type: "executing" }),
+  started: fc.record({ type: fc.constant("started"), pid }),
+  notStarted: fc.record({
+    type: fc.constant("notStarted"),
+    stage: fc.constantFrom(...stageNames),
+    errno: u32,
+  }),
   orders: fc.record({ type: fc.constant("orders"), json: text }),
   prepared: fc.record({ type: fc.constant("prepared"), json: text }),
   recorded: fc.record({ type: fc.constant("recorded"), json: text }),

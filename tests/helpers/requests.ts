@@ -5,11 +5,12 @@ import {
   signalMaskSize,
   termiosSize,
 } from "../../src/base/limits.ts";
-import type {
-  JobPolicy,
-  ProcessAttributes,
-  RunRequest,
-  TerminalGuard,
+import {
+  type JobPolicy,
+  type ProcessAttributes,
+  type RunRequest,
+  type TerminalGuard,
+  unknownAttributes,
 } from "../../src/protocol/messages.ts";
 import { bytesOf, listOf } from "./arbitraries.ts";
 
@@ -26,6 +27,7 @@ export const attributes: ProcessAttributes = {
   limits: unlimited,
   ignoredSignals: noSignals,
   blockedSignals: noSignals,
+  ...unknownAttributes,
 };
 
 /** What a job is under when its caller has asked for nothing. */
@@ -50,6 +52,7 @@ export const runRequest: RunRequest = {
   attributes,
   policy,
   warm: false,
+  unconfigured: false,
   controllingTerminal: false,
   terminalGuard: undefined,
   directoryIndex: 0,

@@ -15,14 +15,16 @@ import {
   MSG_DONTWAIT,
   MSG_NOSIGNAL,
   O_CLOEXEC,
+  POLLIN,
   SCM_RIGHTS,
+  SO_PEERCRED,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_SEQPACKET,
   SOL_SOCKET,
 } from "../../ffi/linux/constants.ts";
 import { allocate, copyOf, type Memory } from "../../ffi/memory.ts";
-import { cmsghdr, iovec, msghdr, sockaddrUn } from "../../ffi/structs.ts";
+import { cmsghdr, iovec, msghdr, pollfd, sockaddrUn, ucred } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { until } from "./wait.ts";
 
@@ -92,11 +94,35 @@ export class Peer implements Disposable {
 
   /** Sends one message. @returns "gone" when the other side has closed. */
   send(bytes: Uint8Array, fds: readonly Descriptor[] = []): "sent" | "gone" {
+    return this.#send(bytes, fds, 0) as "sent" | "gone"; // it waits for room
+  }
+
+  /** The same; "again": the other side has not read what was sent before. */
+  trySend(bytes: Uint8Array, fds: readonly Descriptor[] = []): "sent" | "gone" | "again" {
+    return this.#send(bytes, fds, MSG_DONTWAIT);
+  }
+
+  #send(bytes: Uint8Array, fds: readonly Descriptor[], flags: number): "sent" | "gone" | "again" {
     const [header] = messageHeader(copyOf(bytes), controlOf(fds));
-    const result = sys.sendmsg(this.#socket.number, header, MSG_NOSIGNAL);
+    const result = sys.sendmsg(this.#socket.number, header, MSG_NOSIGNAL | flags);
     if (result === -errno.EPIPE || result === -errno.ECONNRESET) return "gone";
+    if (result === -errno.EAGAIN) return "again";
     check(result, "sendmsg");
     return "sent";
+  }
+
+  /** The process at the other end. See SO_PEERCRED in unix(7). */
+  get pid(): number {
+    const [peer, size] = [allocate(ucred.size), allocate(4)];
+    size.view.setUint32(0, ucred.size, true);
+    const socket = this.#socket.number;
+    check(sys.getsockopt(socket, SOL_SOCKET, SO_PEERCRED, peer, size), "SO_PEERCRED");
+    return ucred.get(peer, "pid");
+  }
+
+  /** Blocks until there is something to receive, or `timeoutMs` are over. @returns whether there is. */
+  waitFor(timeoutMs: number): boolean {
+    return isReadable(this.#socket, timeoutMs);
   }
 
   /** The next message if one has arrived, or "closed" at the end of the connection. */
@@ -166,6 +192,14 @@ export class Listener implements Disposable {
     return new Peer(new Descriptor(number));
   }
 
+  /** Blocks until somebody connects. */
+  acceptBlocking(): Peer {
+    isReadable(this.#socket, -1);
+    return new Peer(
+      new Descriptor(check(sys.accept4(this.#socket.number, null, null, SOCK_CLOEXEC), "accept")),
+    );
+  }
+
   /** Whether somebody has connected since the last time; the connection is dropped. */
   hasVisitor(): boolean {
     const result = sys.accept4(this.#socket.number, null, null, SOCK_CLOEXEC);
@@ -190,6 +224,14 @@ function asUser(uid: number | undefined, act: () => void): void {
   } finally {
     lib.symbols.seteuid(0);
   }
+}
+
+/** Blocks until there is something to read, the end included, or `timeoutMs` (-1: never) are over. */
+export function isReadable({ number }: Descriptor, timeoutMs: number): boolean {
+  const list = allocate(pollfd.size);
+  pollfd.set(list, "fd", number);
+  pollfd.set(list, "events", POLLIN);
+  return check(sys.poll(list, 1, timeoutMs), "poll") > 0;
 }
 
 function openSocket(flags: number): Descriptor {
@@ -237,7 +279,7 @@ function controlOf(fds: readonly Descriptor[]): Memory | undefined {
 /** The numbers of the wire that a peer outside the project would know. */
 export const wire = {
   magic: 0xf1_64_66_70,
-  major: 2,
+  major: 3,
   headerSize: 24,
   run: 1,
   signal: 2,
@@ -249,8 +291,13 @@ export const wire = {
   refused: 66,
   pong: 67,
   report: 68,
+  stopped: 69,
+  waiting: 70,
   bodyInMemfd: 1,
 } as const;
+
+/** Bits of a request's first field. */
+export const runFlag = { wait: 1, unconfigured: 32 } as const;
 
 /** A header's fields where they differ from a well-formed one's. */
 export interface HeaderFields {
@@ -297,10 +344,14 @@ export function stringFields(strings: readonly string[]): [count: number, bytes:
 }
 
 /** The first fields of a request: flags, what a process hands on, how the job is treated. */
-export function runHead(options: { wait?: boolean; umask?: number } = {}): (number | Uint8Array)[] {
-  const flags = options.wait === false ? 0 : 1;
+export function runHead(
+  options: { wait?: boolean; flags?: number; umask?: number } = {},
+): (number | string | Uint8Array)[] {
+  const flags = options.flags ?? (options.wait === false ? 0 : runFlag.wait);
   const nice = 20; // plus the nice value
   const noSignals = [0, 0];
+  const unknown = 0xffff_ffff;
+  const noTimerSlack = [0, 0];
   const treatment = [0, 0, 0]; // no time limits, and hung up without its client
   return [
     flags,
@@ -309,6 +360,10 @@ export function runHead(options: { wait?: boolean; umask?: number } = {}): (numb
     ...noSignals,
     ...noSignals,
     ownLimits(),
+    // OOM score, dump filter, personality, no new privileges, I/O priority, timer slack, scheduling, CPUs
+    ...[unknown, unknown, unknown, 0, unknown],
+    ...noTimerSlack,
+    ...["", ""],
     ...treatment,
   ];
 }
@@ -329,6 +384,7 @@ export function runBody(
   argv: readonly string[],
   options: {
     wait?: boolean;
+    flags?: number;
     umask?: number;
     directoryIndex?: number;
     /** Pairs of the number in the job and the index in the message. */
@@ -346,6 +402,12 @@ export function runBody(
     ...stringFields(argv),
     ...stringFields(options.env ?? ["PATH=/usr/bin:/bin"]),
   );
+}
+
+/** The body of a signal as kill(2) sends it. */
+export function signalBody(signal: number, toGroup: boolean): Uint8Array {
+  const notQueued = [0, 0, 0];
+  return fields(signal, toGroup ? 1 : 0, ...notQueued);
 }
 
 /** A daemon's reply, as far as tests look into it. */

@@ -1,14 +1,16 @@
 import { describe, expect, test } from "bun:test";
 import { openLibc } from "../../ffi/libc.ts";
 import type { Sys } from "../../ffi/sys.ts";
+import { signalMaskSize, signalMax } from "../../src/base/limits.ts";
 import type { ProcessStatus } from "../../src/os/proc.ts";
 import {
   allSignals,
   ignoreSignals,
+  inheritedBlocked,
   inheritedIgnored,
   isInMask,
+  runtimeMask,
   type SignalName,
-  signalMax,
   signalName,
   signalNumbers,
   signalSet,
@@ -76,10 +78,8 @@ test.each([
   const status: Pick<ProcessStatus, "field"> = {
     field: (name) => (name === "SigIgn" ? digits : "0000000000000000"),
   };
-  const noParent = (): never => {
-    throw new Error("its parent was asked, and knows no better");
-  };
-  expect(inMask(inheritedIgnored(status, noParent))).toEqual([...ignored]);
+  const parent: typeof status = { field: () => "ffffffffffffffff" }; // which knows no better
+  expect(inMask(inheritedIgnored(status, parent))).toEqual([...ignored]);
 });
 
 test.each([
@@ -88,19 +88,41 @@ test.each([
   { what: "its parent ignores them", own: [], parent: [2, 15, 1], ignored: [2] },
   { what: "its shell has put it in the background", own: [3], parent: [], ignored: [2, 3] },
 ])("where Bun handles INT and TERM, and $what", ({ own, parent, ignored }) => {
+  const mask = inheritedIgnored(
+    statusOf({ SigIgn: own, SigCgt: [2, 15] }),
+    parent ? statusOf({ SigIgn: parent }) : undefined,
+  );
+  expect(inMask(mask)).toEqual([...ignored]);
+});
+
+test.each([
+  { what: "nothing is known of the parent", own: [1], parent: undefined, blocked: [1] },
+  { what: "its parent blocks nothing", own: [1], parent: [], blocked: [1] },
+  { what: "its parent blocks PWR as well", own: [1, 2], parent: [1, 2, 30], blocked: [1, 2, 30] },
+  { what: "its parent blocks nothing but PWR", own: [], parent: [30], blocked: [30] },
+  { what: "it was given another mask than its parent's", own: [1], parent: [30], blocked: [1] },
+  { what: "it was given none at all", own: [], parent: [1, 30], blocked: [] },
+])("Bun unblocks PWR; $what", ({ own, parent, blocked }) => {
+  const mask = inheritedBlocked(
+    signalSet(own).subarray(0, signalMaskSize),
+    parent ? statusOf({ SigBlk: parent }) : undefined,
+  );
+  expect(inMask(mask)).toEqual([...blocked]);
+});
+
+test("a process of Bun's has PWR, and all else as it was", () => {
+  expect(inMask(runtimeMask(signalSet([1, 30, 64])))).toEqual([1, 64]);
+});
+
+/** A status with sets of signals. */
+function statusOf(sets: Record<string, readonly number[]>): Pick<ProcessStatus, "field"> {
   const digits = (set: readonly number[]): string =>
     set
       .reduce((mask, number) => mask | (1n << BigInt(number - 1)), 0n)
       .toString(16)
       .padStart(16, "0");
-  const status = (fields: Record<string, readonly number[]>): Pick<ProcessStatus, "field"> => ({
-    field: (name) => digits(fields[name] ?? []),
-  });
-  const mask = inheritedIgnored(status({ SigIgn: own, SigCgt: [2, 15] }), () =>
-    parent ? status({ SigIgn: parent }) : undefined,
-  );
-  expect(inMask(mask)).toEqual([...ignored]);
-});
+  return { field: (name) => digits(sets[name] ?? []) };
+}
 
 test("all signals but those that cannot be are ignored when asked for, and no others", () => {
   const ignoredBy = (mask: Uint8Array): number[] => {

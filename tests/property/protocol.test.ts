@@ -3,11 +3,15 @@ import { heapStats } from "bun:jsc";
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import {
+  affinitySizeMax,
   bodyBytesMax,
   niceMax,
   niceMin,
+  oomScoreAdjMax,
+  oomScoreAdjMin,
   resourceLimitCount,
   resourceLimitSize,
+  schedAttrSize,
   signalMaskSize,
   termiosSize,
   timeoutMsMax,
@@ -24,6 +28,7 @@ import {
   protocolMajor,
   type RunRequest,
   runFlags,
+  startStages,
 } from "../../src/protocol/messages.ts";
 import { ProtocolError, Reader, Writer } from "../../src/protocol/wire.ts";
 import {
@@ -107,12 +112,16 @@ function expectSoundRequest(request: RunRequest, fdCount: number): void {
   const { argv, env, descriptors, directoryIndex, attributes, policy, terminalGuard } = request;
   expect([...strings(argv)].length).toBe(argv.count);
   expect([...strings(env)].length).toBe(env.count);
-  expect(argv.bytes.indexOf(0)).toBeGreaterThan(0);
+  expect(argv.count).toBeGreaterThan(0);
   expect(attributes.umask).toBeWithin(0, 0o1000);
   expect(attributes.nice).toBeWithin(niceMin, niceMax + 1);
   expect(attributes.limits.length).toBe(resourceLimitCount * resourceLimitSize);
   expect(attributes.ignoredSignals.length).toBe(signalMaskSize);
   expect(attributes.blockedSignals.length).toBe(signalMaskSize);
+  expect(attributes.oomScoreAdj ?? 0).toBeWithin(oomScoreAdjMin, oomScoreAdjMax + 1);
+  expect(attributes.scheduling.length).toBeOneOf([0, schedAttrSize]);
+  expect(attributes.affinity.length % 8).toBe(0);
+  expect(attributes.affinity.length).toBeWithin(0, affinitySizeMax + 1);
   expect(policy.timeoutMs).toBeWithin(0, timeoutMsMax + 1);
   expect(policy.killAfterMs).toBeWithin(0, timeoutMsMax + 1);
   expect(disconnectionNames).toContain(policy.onDisconnect);
@@ -271,10 +280,10 @@ describe("sizes and counts that are lies", () => {
       const { message } = decode(datagram, sent.fdCount);
       if (message.type !== "run") throw new Error("a request became something else");
       const { argv, env, directoryPath, attributes } = message;
-      const { limits, ignoredSignals, blockedSignals } = attributes;
+      const { limits, ignoredSignals, blockedSignals, scheduling, affinity } = attributes;
       for (const bytes of [
         ...[argv.bytes, env.bytes, directoryPath],
-        ...[limits, ignoredSignals, blockedSignals],
+        ...[limits, ignoredSignals, blockedSignals, scheduling, affinity],
       ]) {
         expect(bytes.buffer).toBe(datagram.buffer);
       }
@@ -299,11 +308,16 @@ describe("the wire", () => {
   type Field =
     | { readonly kind: "u16" | "u32" | "u64"; readonly value: number }
     | { readonly kind: "bytes" | "sized"; readonly value: Uint8Array }
+    | { readonly kind: "word64"; readonly value: bigint }
     | { readonly kind: "text"; readonly value: string };
   const field: fc.Arbitrary<Field> = fc.oneof(
     fc.record({ kind: fc.constant("u16"), value: fc.nat(0xffff) }),
     fc.record({ kind: fc.constant("u32"), value: fc.nat(0xffff_ffff) }),
     fc.record({ kind: fc.constant("u64"), value: fc.maxSafeNat() }),
+    fc.record({
+      kind: fc.constant("word64"),
+      value: fc.bigInt({ min: 0n, max: 0xffff_ffff_ffff_ffffn }),
+    }),
     fc.record({ kind: fc.constantFrom("bytes", "sized"), value: fc.uint8Array() }),
     fc.record({ kind: fc.constant("text"), value: fc.string({ unit: "binary" }) }),
   );
@@ -315,12 +329,14 @@ describe("the wire", () => {
         return writer[kind](value);
       case "text":
         return writer.text(value);
+      case "word64":
+        return writer.word64(value);
       default:
         return writer[kind](value);
     }
   }
 
-  function read(reader: Reader, { kind, value }: Field): number | string | Uint8Array {
+  function read(reader: Reader, { kind, value }: Field): number | bigint | string | Uint8Array {
     return kind === "bytes" ? reader.bytes(value.length) : reader[kind]();
   }
 
@@ -373,13 +389,13 @@ test("the types of messages, what a request asks for and the header keep their n
     spare: 130,
     started: 131,
     failed: 132,
-    executing: 133,
     orders: 134,
     prepared: 135,
     recorded: 136,
     unfit: 137,
+    notStarted: 138,
   });
-  expect(protocolMajor).toBe(2);
+  expect(protocolMajor).toBe(3);
   expect(disconnections).toEqual({ hangup: 0, continue: 1, term: 2, kill: 3 });
   expect(runFlags).toEqual({
     wait: 1,
@@ -387,6 +403,17 @@ test("the types of messages, what a request asks for and the header keep their n
     controllingTerminal: 4,
     terminalGuard: 8,
     warm: 16,
+    unconfigured: 32,
+  });
+  expect(startStages).toEqual({
+    process: 0,
+    session: 1,
+    directory: 2,
+    descriptors: 3,
+    terminal: 4,
+    limits: 5,
+    program: 6,
+    interpreter: 7,
   });
   expect(headerSize).toBe(24);
 });

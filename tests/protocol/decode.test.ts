@@ -1,10 +1,13 @@
 /** Messages that are refused, row by row, and what of a message is left alone. */
 import { describe, expect, test } from "bun:test";
 import {
+  affinitySizeMax,
   bodyBytesMax,
   resourceLimitCount,
   resourceLimitSize,
+  schedAttrSize,
   signalMaskSize,
+  signalMax,
   stringsMax,
   termiosSize,
   timeoutMsMax,
@@ -203,6 +206,23 @@ describe("a run request", () => {
     { what: "with the last umask", request: withAttributes({ umask: 0o777 }) },
     { what: "with the best nice value", request: withAttributes({ nice: -20 }) },
     { what: "with the worst nice value", request: withAttributes({ nice: 19 }) },
+    { what: "with the least OOM score", request: withAttributes({ oomScoreAdj: -1000 }) },
+    { what: "with the greatest OOM score", request: withAttributes({ oomScoreAdj: 1000 }) },
+    {
+      what: "with all attributes known, and the largest set of CPUs",
+      request: withAttributes({
+        oomScoreAdj: 0,
+        coredumpFilter: 0x33,
+        personality: 0x0004_0000,
+        noNewPrivs: true,
+        ioPriority: 0x4007,
+        timerSlackNs: 0xffff_ffff_ffff_ffffn,
+        scheduling: new Uint8Array(schedAttrSize).fill(1),
+        affinity: new Uint8Array(affinitySizeMax).fill(0xff),
+      }),
+    },
+    { what: "for which nothing is configured", request: { ...good, unconfigured: true } },
+    { what: "of an empty command", request: { ...good, argv: listOf([bytesOf("")]) } },
     { what: "with limits of nothing at all", request: withAttributes({ limits: allLimits }) },
     {
       what: "with all signals ignored and blocked",
@@ -258,6 +278,11 @@ describe("a run request", () => {
     { what: "unknown flags", known: 0, request: { ...good, wait: false } },
     { what: "unknown flags and `wait`", known: runFlags.wait, request: good },
     {
+      what: "unknown flags and `unconfigured`",
+      known: runFlags.unconfigured,
+      request: { ...good, wait: false, unconfigured: true },
+    },
+    {
       what: "unknown flags and `killGroup`",
       known: runFlags.killGroup,
       request: { ...withPolicy({ killGroup: true }), wait: false },
@@ -287,6 +312,19 @@ describe("a run request", () => {
     { what: "a nice value of 20", body: encodeBody(withAttributes({ nice: 20 })) },
     { what: "a nice value of -21", body: encodeBody(withAttributes({ nice: -21 })) },
     { what: "a nice value of 2^31", body: encodeBody(withAttributes({ nice: 2 ** 31 - 20 })) },
+    {
+      what: "an OOM score beyond the greatest",
+      body: encodeBody(withAttributes({ oomScoreAdj: 1001 })),
+    },
+    { what: "an OOM score of 2^31", body: encodeBody(withAttributes({ oomScoreAdj: 2 ** 31 })) },
+    ...[8, schedAttrSize - 1, schedAttrSize + 1, schedAttrSize + 8].map((size) => ({
+      what: `scheduling attributes of ${size} bytes`,
+      body: encodeBody(withAttributes({ scheduling: new Uint8Array(size) })),
+    })),
+    ...[1, 7, 9, affinitySizeMax + 8].map((size) => ({
+      what: `a set of CPUs of ${size} bytes`,
+      body: encodeBody(withAttributes({ affinity: new Uint8Array(size) })),
+    })),
     { what: "no limits", body: encodeBody(withAttributes({ limits: new Uint8Array() })) },
     {
       what: "limits of one resource less",
@@ -375,11 +413,6 @@ describe("a run request", () => {
       }),
     },
     { what: "no argv at all", body: changed({ argv: listOf([]) }) },
-    { what: "an empty command", body: changed({ argv: listOf([bytesOf("")]) }) },
-    {
-      what: "an empty command with arguments",
-      body: changed({ argv: listOf(["", "a"].map(bytesOf)) }),
-    },
     {
       what: "an argv without its last NUL",
       body: changed({ argv: { count: 1, bytes: bytesOf("ls") } }),
@@ -444,7 +477,7 @@ function withFlags(body: Uint8Array, flags: number): Uint8Array {
 describe("other messages", () => {
   const headerOf = (type: number): Header => decodeHeader(rawHeader({ type }), fdCount);
 
-  test.each([0, 6, 63, 71, 127, 138, 0xffff])(
+  test.each([0, 6, 63, 71, 127, 133, 139, 0xffff])(
     "the unknown type %d is refused by number",
     (type) => {
       expect(() => decodeBody(headerOf(type), new Uint8Array(64))).toThrow(ProtocolError);
@@ -452,12 +485,17 @@ describe("other messages", () => {
     },
   );
 
-  test.each(["accepted", "spare"] as const)("%s is refused with what is no pid", (type) => {
-    for (const pid of [0, 0x8000_0000, 0xffff_ffff]) {
-      const body = new Writer().u32(pid).finish();
-      expect(() => decodeBody(headerOf(messageTypes[type]), body)).toThrow("not a process number");
-    }
-  });
+  test.each(["accepted", "spare", "started"] as const)(
+    "%s is refused with what is no pid",
+    (type) => {
+      for (const pid of [0, 0x8000_0000, 0xffff_ffff]) {
+        const body = new Writer().u32(pid).finish();
+        expect(() => decodeBody(headerOf(messageTypes[type]), body)).toThrow(
+          "not a process number",
+        );
+      }
+    },
+  );
 
   test("exited is refused with a count that is no safe integer", () => {
     const body = new Uint8Array(32).fill(0xff);
@@ -493,7 +531,9 @@ describe("other messages", () => {
   });
 
   test.each([
-    { type: "signal", size: 7 },
+    { type: "signal", size: 19 },
+    { type: "started", size: 3 },
+    { type: "notStarted", size: 7 },
     { type: "stop", size: 0 },
     { type: "accepted", size: 3 },
     { type: "stopped", size: 3 },
@@ -523,9 +563,27 @@ describe("other messages", () => {
   );
 
   test.each([1, 2, 0x8000_0000])("a signal is for the group for any flag but 0: %d", (flag) => {
-    const body = new Writer().u32(15).u32(flag).finish();
+    const body = new Writer().u32(15, flag, 0).word64(0n).finish();
     const expected: Message = { type: "signal", signal: 15, toGroup: true };
     expect(decodeBody(headerOf(messageTypes.signal), body)).toEqual(expected);
+  });
+
+  test.each([1, 2, 0x8000_0000])("a signal is queued for any flag but 0: %d", (flag) => {
+    const value = 0xffff_ffff_0000_0001n;
+    const body = new Writer().u32(64, 0, flag).word64(value).finish();
+    const expected: Message = { type: "signal", signal: 64, toGroup: false, value };
+    expect(decodeBody(headerOf(messageTypes.signal), body)).toEqual(expected);
+  });
+
+  test.each([0, signalMax + 1, 0xffff_ffff])("there is no signal %d", (signal) => {
+    const body = new Writer().u32(signal, 0, 0).word64(0n).finish();
+    const header = headerOf(messageTypes.signal);
+    expect(() => decodeBody(header, body)).toThrow("the signal is out of range");
+  });
+
+  test.each([8, 0xffff_ffff])("a start has no step %d", (stage) => {
+    const body = new Writer().u32(stage, 2).finish();
+    expect(() => decodeBody(headerOf(messageTypes.notStarted), body)).toThrow("unknown step");
   });
 
   test.each([1, 2, 0x8000_0000])("stop is at once for any flag but 0: %d", (flag) => {

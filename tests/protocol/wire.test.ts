@@ -19,6 +19,7 @@ describe("Writer", () => {
     { what: "u16", write: (writer) => writer.u16(1), size: 2 },
     { what: "u32", write: (writer) => writer.u32(1), size: 4 },
     { what: "u64", write: (writer) => writer.u64(1), size: 8 },
+    { what: "any 64 bits", write: (writer) => writer.word64(1n), size: 8 },
     { what: "bytes", write: (writer) => writer.bytes(bytes(1, 0, 0)), size: 3 },
     { what: "sized", write: (writer) => writer.sized(new Uint8Array(1)), size: 5 },
     { what: "text", write: (writer) => writer.text("\0"), size: 5 },
@@ -47,6 +48,7 @@ describe("Reader", () => {
   test.each([
     { what: "u16 of one byte", size: 1, act: (reader: Reader) => reader.u16() },
     { what: "u32 of three bytes", size: 3, act: (reader: Reader) => reader.u32() },
+    { what: "any 64 bits of seven bytes", size: 7, act: (reader: Reader) => reader.word64() },
     { what: "u64 of seven bytes", size: 7, act: (reader: Reader) => reader.u64() },
     { what: "u16 of nothing", size: 0, act: (reader: Reader) => reader.u16() },
     { what: "more bytes than there are", size: 4, act: (reader: Reader) => reader.bytes(5) },

@@ -11,11 +11,12 @@ import { SystemError } from "../../os/errors.ts";
 import { duplicate, type Fd, isOpen, type RawFd, standard } from "../../os/fd.ts";
 import { openNull, openPlace, replaceFd } from "../../os/files.ts";
 import { exitNow, ownArguments } from "../../os/process.ts";
+import { runtimeMask } from "../../os/signals.ts";
 import { takeControllingTerminal } from "../../os/terminal.ts";
 import type { Message, RunRequest } from "../../protocol/messages.ts";
 import { type MessageReceiver, type Received, sendMessage } from "../../transport/channel.ts";
+import { enterAttributes, leaveGroup } from "../context.ts";
 import { rehearsedJob } from "../rehearsal.ts";
-import { enterAttributes, leaveGroup } from "../starter.ts";
 import type { Inputs } from "./inputs.ts";
 import { loadedFiles } from "./modules.ts";
 import {
@@ -65,7 +66,7 @@ export function becomeJob(sys: Sys, receiver: MessageReceiver, daemon: Fd, made:
     else say({ type: "refused", ...errorRefused(request, error) });
     exitNow(sys, 1);
   }
-  say({ type: "started" });
+  say({ type: "started", pid: sys.getpid() });
   if (!orders.isRecorded) daemon[Symbol.dispose]();
   else atExit(() => tellModules(say));
   return orders.script;
@@ -110,7 +111,9 @@ function enter(
   if (request.controllingTerminal) takeControllingTerminal(sys, 0 as RawFd);
   renewUmask(sys, request.attributes.umask);
   renewTitle(sys, request.argv, request.env);
-  enterAttributes(sys, request);
+  const { attributes } = request;
+  const blockedSignals = runtimeMask(attributes.blockedSignals);
+  enterAttributes(sys, { ...request, attributes: { ...attributes, blockedSignals } });
   const args = strings(dropStrings(request.argv, 1)).map(utf8);
   renewArguments(orders.script, [...orders.prefix, ...args]);
   renewEnvironment(environmentMap(request.env));

@@ -1,0 +1,46 @@
+// The head: native code at the front of the one binary, between the kernel and Bun. It is the client and the starter, and lets Bun begin for
+// all else. The build compiles this file, which takes in all others, with the C compiler inside Bun, takes the code out of memory and puts it
+// into the executable (build/head/); gcc and clang make an object of the same shape of it, for the tests.
+//
+// No libc, no data that is written to, no relocations: a flat piece of code that runs wherever it is put. Hence no tables of pointers and no
+// initial values for local structures. Numbers and words that TypeScript has, too, are in contract.h, which the build makes of them.
+#include "contract.h"
+#include "sys.h"
+#include "text.h"
+#include "start.c"
+#include "words.c"
+#include "place.c"
+#include "attributes.c"
+#include "context.c"
+#include "conversation.c"
+#include "client.c"
+#include "take_on.c"
+#include "starter.c"
+
+// Which face are we? Returns where to jump to, when none of ours.
+__attribute__((used, visibility("hidden"))) u64 pf_head(u64 *stack) {
+  struct context c;
+  int count = (int)stack[0], options = 0, status = NOT_OURS;
+  char **words = (char **)(stack + 1), **environment = words + count + 1;
+  if (count > 0) {
+    const char *name = words[0], *at;
+    for (at = name; *at; at++) if (*at == '/') name = at + 1;
+    if (same(name, STARTER_NAME)) starter();
+    if (same(name, "pfc")) options = 1;
+    else if (!same(name, "pfd") && count > 1 && same(words[1], "run")) options = 2;
+  }
+  if (options) status = client(&c, environment, words, count, options);
+  if (status < 0) status = end_by(-status);
+  if (status != NOT_OURS) pf_call1(SYS_exit_group, status);
+  return let_bun_begin(stack);
+}
+
+__asm__(ENTRY);
+#ifdef __TINYC__
+// For the build: where things are. The last text marks the end of what is ours.
+void pf_entry(void);
+long pf_where_code(void) { return (long)&pf_call0; }
+long pf_where_entry(void) { return (long)&pf_entry; }
+long pf_where_parameters(void) { return (long)pf_parameters(); }
+long pf_where_end(void) { return (long)"PREFORK-HEAD-END"; }
+#endif
