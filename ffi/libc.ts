@@ -28,10 +28,10 @@ function errno(): number {
   return native.read.i32(errnoAddress, 0);
 }
 
-/** Turns a failure into a negated errno, read before anything else can run. */
+/** Turns a failure into a negated errno, read before anything else can run. Without rest parameters, which cost an array. */
 function withErrno(raw: Call): Call {
-  return (...values) => {
-    const result = raw(...values);
+  return (a, b, c, d, e, f) => {
+    const result = raw(a, b, c, d, e, f);
     return result < 0 ? -errno() : result;
   };
 }

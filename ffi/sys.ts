@@ -78,6 +78,7 @@ const table = {
   getpid: ["plain"],
   geteuid: ["plain"],
   fork: ["int"],
+  clone: ["long", long, long, long, long, long, long],
   _exit: ["plain", int],
   execve: ["int", mem, mem, mem],
   setsid: ["int"],
@@ -139,6 +140,8 @@ export const symbols: ReadonlyMap<string, string> = new Map<SysName, string>([
   ["sched_setaffinity", "syscall"],
   // glibc's answer is an int: too small for a time in nanoseconds.
   ["prctl_long", "syscall"],
+  // glibc's own function wants another stack: this one goes on where it was called, as fork(2) does.
+  ["clone", "syscall"],
   // glibc's answer cannot be told from a failure; the kernel's, 20 - nice, can.
   ["getpriority", "syscall"],
   // glibc keeps two signals to itself, and its own function does not touch them.

@@ -5,7 +5,7 @@ import { openLibc } from "../ffi/libc.ts";
 import type { Sys } from "../ffi/sys.ts";
 import { type Calling, howCalled } from "./cli/face.ts";
 import { Output } from "./cli/output.ts";
-import { endAsMistaken, run } from "./cli/run.ts";
+import { type Asked, endAsMistaken, run } from "./cli/run.ts";
 import type { Start } from "./client/start.ts";
 import {
   commandProcessName,
@@ -24,13 +24,16 @@ export async function enterFace(start: Start): Promise<string> {
   const calling = howCalled(sys);
   const output = new Output(sys, calling.face);
   try {
+    let asked: Asked | undefined;
     if (calling.clientWords) {
       const { openRelay } = await import("./client/relay.ts");
-      run(sys, output.for("run"), calling.clientWords, start, openRelay);
+      asked = run(sys, output.for("run"), calling.clientWords, start, openRelay);
     }
     compileWhatIsHot();
     setSignalMask(sys, start.blockedSignals);
-    return (await scriptOf(sys, calling)) ?? exitNow(sys, await runCli(sys, output, calling));
+    return (
+      (await scriptOf(sys, calling)) ?? exitNow(sys, await runCli(sys, output, calling, asked))
+    );
   } catch (error) {
     endAsMistaken(sys, error);
   }
@@ -55,9 +58,15 @@ async function scriptOf(sys: Sys, { name }: Calling): Promise<string | undefined
   return await enterScript(sys, imageSocketNumber);
 }
 
-async function runCli(sys: Sys, output: Output, { face, clientWords }: Calling): Promise<number> {
+async function runCli(
+  sys: Sys,
+  output: Output,
+  { face }: Calling,
+  asked: Asked | undefined,
+): Promise<number> {
   const cli = await import("./cli/main.ts");
-  if (clientWords) return await cli.showHelp(sys, output, "run");
+  if (asked === "version") return await cli.runSubcommand(sys, output, "version", []);
+  if (asked) return await cli.showHelp(sys, output, "run");
   const words = process.argv.slice(2);
   if (face === "pfd") return await cli.runSubcommand(sys, output, "serve", words);
   return await cli.main(sys, output, words);

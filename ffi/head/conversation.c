@@ -95,9 +95,24 @@ static int stop(struct context *c, int signals, int signal) {
   return relay(c, &info) ? 0 : -1;
 }
 
+// Whether the numbers that the daemon names mean the same here: it is in our pid namespace. See pid_namespaces(7).
+static int shares_numbers(int pid) {
+  struct text t;
+  char path[40], own[64], theirs[64];
+  long size = pf_call4(SYS_readlinkat, AT_FDCWD, (long)"/proc/self/ns/pid", (long)own, sizeof own - 1);
+  if (pid <= 0 || size <= 0) return 0;
+  text_begin(&t, path, sizeof path);
+  put(&t, "/proc/");
+  put_number(&t, (u64)pid);
+  put(&t, "/ns/pid");
+  if (pf_call4(SYS_readlinkat, AT_FDCWD, (long)path, (long)theirs, sizeof theirs - 1) != size) return 0;
+  own[size] = theirs[size] = 0;
+  return same(own, theirs);
+}
+
 // The daemon is gone. It may have started the job, which then is not to go on unheard.
-static int orphaned(struct context *c, u32 job) {
-  int at = c->asked.onDisconnect, isEnded = c->place.pid > 0 && at != DISCONNECTION_continue;
+static int orphaned(struct context *c, u32 job, int isOurNumber) {
+  int at = c->asked.onDisconnect, isEnded = isOurNumber && at != DISCONNECTION_continue;
   if (!job) return fail_with(c, WORDS_closed, 0);
   if (isEnded) {
     pf_call2(SYS_kill, -(long)job, at == DISCONNECTION_kill ? SIGKILL : at == DISCONNECTION_term ? SIGTERM : SIGHUP);
@@ -117,7 +132,7 @@ static int ending_of(struct context *c, u32 status, u32 timedOut) {
 // Waits for the daemon's answers and acts on them. `signals` is -1 when nobody waits for the job's end.
 static int converse(struct context *c, int signals) {
   u32 job = 0, b[8];
-  int impatience = 0;
+  int impatience = 0, isOurNumber = 0;
   long size, limit[2];
   struct pollfd polled[2];
   struct { struct header h; u8 body[8192]; } in;
@@ -133,7 +148,7 @@ static int converse(struct context *c, int signals) {
     if (polled[0].revents) {
       size = pf_call3(SYS_read, c->place.socket, (long)&in, sizeof in); // the kernel closes descriptors that come with it
       if (size == -EINTR || size == -EAGAIN || size == -ECONNRESET) continue;
-      if (size <= 0) return orphaned(c, job);
+      if (size <= 0) return orphaned(c, job, isOurNumber);
       if (size < 8 || in.h.magic != MAGIC) return fail_with(c, WORDS_malformed, 0);
       if (in.h.major != PROTOCOL_MAJOR) return fail_with(c, WORDS_incompatible, in.h.major);
       if (size < (long)sizeof in.h || in.h.fds || in.h.flags) return fail_with(c, WORDS_malformed, 0);
@@ -152,6 +167,7 @@ static int converse(struct context *c, int signals) {
       if (in.h.type == MESSAGE_accepted && !job && b[0] > 1 && b[0] <= 0x7fffffff) {
         job = b[0];
         if (signals < 0) return 0;
+        isOurNumber = shares_numbers(c->place.pid); // later the daemon may be gone
       } else if (in.h.type == MESSAGE_exited && job && size >= 32) return ending_of(c, b[0], b[7]);
       else if (in.h.type == MESSAGE_stopped && job && b[0] >= SIGSTOP && b[0] <= SIGTTOU) {
         if (stop(c, signals, (int)b[0]) < 0) return fail_with(c, WORDS_deaf, 0);

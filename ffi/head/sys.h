@@ -33,7 +33,7 @@ enum {
 // Numbers that TypeScript does not use; all others are in contract.h.
 enum { SYS_close_range = 436, SYS_faccessat2 = 439, ALL_SEALS = 0xf, MFD_SEALABLE = 3, SFD_FLAGS = 02004000, TIOCGPGRP = 0x540f };
 enum { PROT_READ = 1, PROT_WRITE = 2, PROT_EXEC = 4, MAP_SHARED = 1, MAP_PRIVATE = 2, MAP_FIXED = 0x10, MAP_ANONYMOUS = 0x20 };
-enum { CLONE_VFORK = 0x4000, CLONE_PARENT = 0x8000, CLONE_PARENT_SETTID = 0x100000, OVERFLOW_UID = 65534 };
+enum { CLONE_VFORK = 0x4000, CLONE_PARENT_SETTID = 0x100000, OVERFLOW_UID = 65534 };
 enum { PT_LOAD = 1, PT_INTERP = 3, AT_PHDR = 3, AT_PHNUM = 5, AT_PAGESZ = 6, AT_BASE = 7, AT_ENTRY = 9, ET_DYN = 3 };
 
 struct ehdr { u8 ident[16]; u16 type, machine; u32 version; u64 entry, phoff, shoff; u32 flags; u16 ehsize, phentsize, phnum, shentsize, shnum, shstrndx; };

@@ -59,6 +59,7 @@ export const SO_SNDTIMEO = 21;
 export const SCM_RIGHTS = 1;
 export const MSG_CTRUNC = 0x8;
 export const MSG_TRUNC = 0x20;
+export const MSG_PEEK = 2;
 export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
 export const MSG_CMSG_CLOEXEC = 0x40000000;
@@ -175,10 +176,12 @@ export const MADV_COLLAPSE = 25;
 export const SYS_pidfd_open = 434;
 export const SYS_close_range = 436;
 export const CLOSE_RANGE_CLOEXEC = 4;
+export const CLONE_PARENT = 0x8000;
 
 interface Architecture {
   readonly O_DIRECTORY: number;
   readonly O_NOFOLLOW: number;
+  readonly SYS_clone: number;
   readonly SYS_getpriority: number;
   readonly SYS_ioprio_get: number;
   readonly SYS_ioprio_set: number;
@@ -197,6 +200,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
   x64: {
     O_DIRECTORY: 0o200000,
     O_NOFOLLOW: 0o400000,
+    SYS_clone: 56,
     SYS_getpriority: 140,
     SYS_ioprio_get: 252,
     SYS_ioprio_set: 251,
@@ -212,6 +216,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
   arm64: {
     O_DIRECTORY: 0o40000,
     O_NOFOLLOW: 0o100000,
+    SYS_clone: 220,
     SYS_getpriority: 141,
     SYS_ioprio_get: 31,
     SYS_ioprio_set: 30,
@@ -235,6 +240,7 @@ function architecture(): Architecture {
 export const {
   O_DIRECTORY,
   O_NOFOLLOW,
+  SYS_clone,
   SYS_getpriority,
   SYS_ioprio_get,
   SYS_ioprio_set,

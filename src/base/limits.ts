@@ -173,11 +173,14 @@ export const inputQuietMsMax = 60_000;
 export const memoryReserveShare = 0.1;
 export const memoryReserveKiBMax: number = 1024 * 1024;
 
-/** An image must say it is ready, and deliver each fork, within this time; else it is replaced. */
+/** An image must say it is ready within this time, or it is replaced; see also `imageForkMs`. */
 export const imageTimeoutMs = 5000;
 
-/** A process that was given a job must have started it within this time; else the job is lost. */
-export const starterTimeoutMs = 5000;
+/**
+ * An image that has not delivered a fork within this time gets no jobs until it does: they run cold.
+ * It is replaced when it has used so much of a processor meanwhile: then it is not the machine that is slow.
+ */
+export const imageForkMs = 5000;
 
 /**
  * A starter that has been at work for so many times the average start is taken to hang in somebody's file system, within
@@ -227,6 +230,22 @@ export const fileClockMs = 100;
 export const sparesDyingMax = 3;
 
 /**
+ * The most spares that the demand brings about, where it decides: what comes beyond them waits for
+ * a fork, in order, and on the usual machine no longer than for a processor.
+ */
+export const sparesDemandedMax = 16;
+
+/** Demand is what it was at its highest in the last period of this length, or in the one before. */
+export const demandMs = 1000;
+
+/** Spares for a demand take at most this share of the memory that is left, so much for each. */
+export const spareMemoryShare = 0.02;
+export const spareKiB: number = 4 * 1024;
+
+/** So many spares may be lost with the same job before it has begun; then it runs cold. */
+export const sparesLostMax = 3;
+
+/**
  * A spare that was taken is replaced at once while a processor is free, and otherwise when its job
  * has ended, or after a time between these, by how many want a processor.
  */
@@ -236,6 +255,7 @@ export const refillDelayMsMax = 1000;
 assert(inlineBodyBytesMax <= bodyBytesMax, "an inline body is a body");
 assert(imageIdleShortMs < spareIdleMs, "short memory is given back sooner");
 assert(spareIdleMs < imageIdleMs, "spares go before their image");
+assert(sparesDefault <= sparesDemandedMax, "a demand never takes spares away");
 assert(jobFdsMax > 3, "a job has its standard descriptors");
 assert(waitingNoticeMs < answerTimeoutMs, "a client whose job waits is told in time");
 assert(requestTimeoutMs < answerTimeoutMs, "a client outwaits the daemon's own limit");

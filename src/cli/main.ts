@@ -77,6 +77,7 @@ export async function runSubcommand(
     // citty takes any word that begins with a dash for an option: read strictly first.
     const reading = readOptions(words, command.options);
     if (reading.flags.has("help")) return await showHelp(sys, output, name);
+    if (reading.flags.has("version")) return await runSubcommand(sys, parent, "version", []);
     const extra = words[reading.wordCount + (command.operand?.isTaken ? 1 : 0)];
     if (extra !== undefined) throw new UsageError(`unexpected word '${extra}'`);
     const runnable = definition(name, command, { sys, output });

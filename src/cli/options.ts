@@ -43,6 +43,12 @@ export const discoveryOptions = {
   },
 } as const satisfies Options;
 
+export const versionOption = {
+  type: "boolean",
+  alias: "V",
+  description: "show the version",
+} as const satisfies Option;
+
 export const runOptions = {
   wait: {
     type: "boolean",
@@ -110,6 +116,7 @@ export const runOptions = {
   },
   ...discoveryOptions,
   help: { type: "boolean", alias: "h", description: "show this help" },
+  version: versionOption,
 } as const satisfies Options;
 
 /** The words make no sense as options; the message says which, and why. */

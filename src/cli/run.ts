@@ -34,9 +34,12 @@ import {
   variablesOf,
 } from "./place.ts";
 
+/** What needs more than this module. */
+export type Asked = "help" | "version" | "relay";
+
 /**
  * Runs a job as `words` (what stands behind `run` or `pfc`) ask for. The process ends here. It returns, and has done
- * nothing, when the help is asked for, or a terminal of the job's own and there is no `openRelay`.
+ * nothing, when the help or the version is asked for, or a terminal of the job's own and there is no `openRelay`.
  */
 export function run(
   sys: Sys,
@@ -44,14 +47,14 @@ export function run(
   words: StringList,
   start: Start,
   openRelay?: (sys: Sys) => ClientTerminal,
-): void {
+): Asked {
   try {
     const reading = readOptions(new StringWords(words), runOptions);
-    if (reading.flags.has("help")) return;
-    if (reading.flags.has("tty") && !openRelay) return;
+    if (reading.flags.has("help")) return "help";
+    if (reading.flags.has("version")) return "version";
+    if (reading.flags.has("tty") && !openRelay) return "relay";
     const argv = dropStrings(words, reading.wordCount);
     if (argv.count === 0) throw new UsageError("no command was given");
-    if (argv.bytes[0] === 0) throw new UsageError("the command is empty");
     const options = readJobOptions(reading, start);
     const edits = readEnvironmentEdits(reading);
     const env = ownEnvironment(sys);

@@ -22,6 +22,7 @@ import type {
 } from "../protocol/messages.ts";
 import { ClientError } from "./errors.ts";
 import type { Start } from "./start.ts";
+import { isUnconfigured } from "./unconfigured.ts";
 
 /** A descriptor of ours, and its number in the job. */
 export interface PassedDescriptor {
@@ -109,7 +110,7 @@ export function capture(
     attributes: captureAttributes(sys, caller.blockedSignals),
     policy: options.policy,
     warm: options.warm,
-    unconfigured: false,
+    unconfigured: options.warm || isUnconfigured(sys, caller, directory.raw),
     controllingTerminal: controlling !== undefined,
     terminalGuard: terminalGuard || undefined,
     directoryIndex: 0,

@@ -3,6 +3,7 @@ import type { Sys } from "../../ffi/sys.ts";
 import { answerTimeoutMs } from "../base/limits.ts";
 import type { Candidate } from "../domain/discovery.ts";
 import type { Fd } from "../os/fd.ts";
+import { isAnybody } from "../os/proc.ts";
 import { openConnector, peerCredentials, tryConnect, type Unreachable } from "../os/socket.ts";
 
 /** A connection to a daemon that has proved to be ours or root's. */
@@ -21,6 +22,11 @@ const unreachableWords: Readonly<Record<Exclude<Unreachable, "missing">, string>
   "not-a-daemon": "it is not a daemon's socket",
   busy: "the daemon does not answer: its queue is full",
 };
+
+/** Why a user's number tells nothing. */
+export function anybody(uid: number): string {
+  return `user ${uid} stands for all users that this user namespace does not map, us included`;
+}
 
 /** Connects to one place after the other; one socket serves for all that fail. */
 export class Connector implements Disposable {
@@ -43,15 +49,24 @@ export class Connector implements Disposable {
       return undefined;
     }
     const { pid, uid } = peerCredentials(this.#sys, this.#socket.raw);
-    // Who gets our descriptors can type into our terminal: only ourselves, or root.
-    if (uid === this.#sys.geteuid() || uid === 0) {
+    const flaw = this.#flawOf(uid);
+    if (flaw === undefined) {
       const socket = this.#socket.move();
       this.#socket = undefined;
       return { socket, socketPath, pid };
     }
-    this.#warn(`ignoring ${socketPath}: its daemon belongs to user ${uid}`, false);
+    this.#warn(`ignoring ${socketPath}: ${flaw}`, false);
     this[Symbol.dispose]();
     return undefined;
+  }
+
+  /** Who gets our descriptors can type into our terminal: only ourselves, or root. */
+  #flawOf(uid: number): string | undefined {
+    if (uid === 0) return undefined;
+    if (uid !== this.#sys.geteuid()) return `its daemon belongs to user ${uid}`;
+    return isAnybody(this.#sys, uid)
+      ? `whose daemon it is cannot be told: ${anybody(uid)}`
+      : undefined;
   }
 
   [Symbol.dispose](): void {

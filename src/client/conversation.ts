@@ -9,6 +9,7 @@ import { ProtocolError } from "../protocol/wire.ts";
 import { MessageReceiver, sendMessage } from "../transport/channel.ts";
 import type { Daemon } from "./connect.ts";
 import { ClientError } from "./errors.ts";
+import { type Blank, daemonWords } from "./words.ts";
 
 /** The exchange of messages with one daemon; every failure is said in words for the user. */
 export class Conversation {
@@ -33,17 +34,17 @@ export class Conversation {
       if (!(error instanceof SystemError)) throw error;
       throw new ClientError(`cannot send to ${this.who}: ${error.message}`);
     }
-    throw new ClientError(`cannot send to ${this.who}: it does not read (is it stopped?)`);
+    throw this.complaint("deaf");
   }
 
   /** The next message; waits for it. */
   receive(timeoutMs: number): Message {
     if (waitReadable(this.#sys, [this.#socket], timeoutMs).length === 0) {
-      throw this.silent(timeoutMs);
+      throw this.complaint("silent");
     }
     const message = this.take();
     if (message) return message;
-    throw new ClientError(`${this.who} closed the connection without an answer`);
+    throw this.complaint("closed");
   }
 
   /** The next message, which is there by now; undefined: the daemon has closed the connection. */
@@ -54,27 +55,27 @@ export class Conversation {
       using owned = received;
       return owned.message;
     } catch (error) {
-      if (error instanceof IncompatibleError) throw this.#incompatible(error.major);
+      if (error instanceof IncompatibleError) throw this.complaint("incompatible", error.major);
       if (!(error instanceof ProtocolError)) throw error;
       throw new ClientError(`cannot understand ${this.who}: ${error.message}`);
     }
   }
 
-  silent(timeoutMs: number): ClientError {
+  /** Something is wrong with the daemon; `theirs` is the version of the protocol that it speaks. */
+  complaint(what: keyof typeof daemonWords, theirs = protocolMajor): ClientError {
+    const { socketPath, pid } = this.#daemon;
+    const blanks: Readonly<Record<Blank, string>> = {
+      "{place}": socketPath,
+      "{pid}": `${pid}`,
+      "{theirs}": `${theirs}`,
+    };
     return new ClientError(
-      `${this.who} has not answered for ${timeoutMs / 1000} s (is it stopped?)`,
+      daemonWords[what].replace(/\{\w+\}/g, (blank) => blanks[blank as Blank]),
     );
   }
 
   unexpected({ type }: Message): ClientError {
     return new ClientError(`cannot understand ${this.who}: it answered '${type}'`);
-  }
-
-  #incompatible(major: number): ClientError {
-    return new ClientError(
-      `${this.who} speaks protocol ${major} and this client ${protocolMajor}: ` +
-        `end it and start one of this version (kill ${this.#daemon.pid})`,
-    );
   }
 
   /** 0 when it is in another pid namespace, whose numbers mean nothing here. */

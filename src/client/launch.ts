@@ -14,9 +14,10 @@ import { standard } from "../os/fd.ts";
 import { closeOnExec, open, openNull } from "../os/files.ts";
 import { isPidFileHeld, tryLock } from "../os/lock.ts";
 import { waitReadable } from "../os/poll.ts";
+import { isAnybody } from "../os/proc.ts";
 import { ownEnvironment, ownExecutable } from "../os/process.ts";
 import { trySpawn } from "../os/spawn.ts";
-import { Connector, type Daemon } from "./connect.ts";
+import { anybody, Connector, type Daemon } from "./connect.ts";
 import { ClientError } from "./errors.ts";
 
 /** How long to leave the lock to others before the next try. */
@@ -25,6 +26,10 @@ const retryMs = 5;
 /** Connects to the daemon at `candidate`, starting it if need be. @throws ClientError */
 export function connectOrLaunch(sys: Sys, candidate: Candidate, nowMs: () => number): Daemon {
   const { socketPath } = candidate;
+  const uid = sys.geteuid();
+  if (isAnybody(sys, uid)) {
+    throw new ClientError(`cannot start a daemon at ${socketPath}: ${anybody(uid)}`);
+  }
   using directory = open(sys, socketPath.slice(0, socketPath.lastIndexOf("/") + 1), O_DIRECTORY);
   const deadlineMs = nowMs() + launchTimeoutMs;
   using connector = new Connector(sys, (message, isStale) => {

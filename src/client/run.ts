@@ -11,6 +11,7 @@ import { signalsWhenGone } from "../domain/disconnection.ts";
 import type { Fd } from "../os/fd.ts";
 import { openNull, replaceFd } from "../os/files.ts";
 import { type Interest, waitFor } from "../os/poll.ts";
+import { sharesPidNamespace } from "../os/proc.ts";
 import { disableCoreDump, exitNow } from "../os/process.ts";
 import {
   type Pending,
@@ -122,8 +123,9 @@ class Attendance {
   readonly #fromDaemon: Interest;
   readonly #fromOutside: Interest;
   readonly #onDisconnect: Disconnection;
-  /** 0 until the job has been started. */
-  #jobPid = 0;
+  #isAccepted = false;
+  /** The job's process group, if we can name it: what the daemon calls it may be another's here. */
+  #jobGroup: number | undefined;
   #hasExited = false;
   /** Signals that ask us to end, and came while the daemon had not answered. */
   #impatience = 0;
@@ -157,7 +159,7 @@ class Attendance {
     const interests = [this.#fromDaemon, this.#fromOutside];
     if (this.#terminal) interests.push(...this.#terminal.interests);
     const ready = waitFor(this.#sys, interests, this.#isAccepted ? -1 : answerTimeoutMs);
-    if (ready.length === 0) throw this.#conversation.silent(answerTimeoutMs);
+    if (ready.length === 0) throw this.#conversation.complaint("silent");
     return ready;
   }
 
@@ -167,21 +169,26 @@ class Attendance {
     if (!message) throw this.#orphaned();
     switch (message.type) {
       case "accepted":
-        this.#jobPid = message.pid;
+        if (this.#isAccepted) break;
+        this.#isAccepted = true;
+        this.#jobGroup = this.#groupOf(message.pid);
         return undefined;
       case "waiting":
         return undefined;
       case "stopped":
+        if (!this.#isAccepted) break;
         this.#stop(message.signal);
         return undefined;
       case "exited":
+        if (!this.#isAccepted) break;
         this.#hasExited = parseWaitStatus(message.waitStatus).kind === "exited";
         return endingOf(message);
       case "refused":
         throw refusalError(message);
       default:
-        throw this.#conversation.unexpected(message);
+        break;
     }
+    throw this.#conversation.unexpected(message);
   }
 
   /** The job has ended by itself, not by a signal. */
@@ -189,20 +196,20 @@ class Attendance {
     return this.#hasExited;
   }
 
-  get #isAccepted(): boolean {
-    return this.#jobPid > 0;
+  #groupOf(pid: number): number | undefined {
+    const { daemonPid } = this.#conversation;
+    const isKnown = pid > 1 && daemonPid > 0 && sharesPidNamespace(this.#sys, daemonPid);
+    return isKnown ? pid : undefined;
   }
 
   /** The daemon is gone, and nobody will ever tell how the job ends: it is not to go on unheard. */
   #orphaned(): ClientError {
-    const { who, daemonPid } = this.#conversation;
-    if (!this.#isAccepted) {
-      return new ClientError(`${who} closed the connection without an answer`);
-    }
-    const signals = daemonPid > 0 ? signalsWhenGone[this.#onDisconnect] : [];
-    for (const signal of signals) trySignal(this.#sys, -this.#jobPid, signal);
-    const fate = signals.length > 0 ? "has been ended" : "goes on alone";
-    return new ClientError(`${who} is gone: the command it ran for us ${fate}`);
+    if (!this.#isAccepted) return this.#conversation.complaint("closed");
+    const group = this.#jobGroup;
+    const signals = signalsWhenGone[this.#onDisconnect];
+    if (group !== undefined) for (const signal of signals) trySignal(this.#sys, -group, signal);
+    const isEnded = group !== undefined && signals.length > 0;
+    return this.#conversation.complaint(isEnded ? "ended" : "alone");
   }
 
   /** Takes one signal. @returns an ending when nobody is there to pass it on to. */

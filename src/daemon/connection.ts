@@ -2,6 +2,7 @@
 
 import { crowdedTimeoutMs, repliesMax, requestTimeoutMs } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
+import { hasClosed } from "../os/ancillary.ts";
 import { SystemError } from "../os/errors.ts";
 import type { Fd } from "../os/fd.ts";
 import { type PeerCredentials, peerCredentials } from "../os/socket.ts";
@@ -47,7 +48,7 @@ export class Connection {
     this.peer = peerCredentials(loop.sys, socket.raw);
     loop.poller.add(socket.raw, ({ readable, writable }) => {
       if (writable) this.#flush();
-      if (readable && !this.#isClosed) this.#receive();
+      if (readable && !this.#isClosed) this.receive();
     });
     owned.defer(() => loop.poller.remove(socket.raw));
     this.#openedMs = loop.nowMs();
@@ -102,7 +103,7 @@ export class Connection {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#deadline?.cancel();
-    this.#loop.poller.remove(this.#socket.raw);
+    this.#loop.poller.forget(this.#socket.raw);
     this.#socket[Symbol.dispose]();
     this.#events.onClosed(this);
   }
@@ -112,7 +113,8 @@ export class Connection {
     this.close();
   }
 
-  #receive(): void {
+  /** Takes what the peer has sent. */
+  receive(): void {
     for (let count = 0; count < messagesPerTurn && !this.#isClosed && !this.#isEnding; count++) {
       try {
         const received = this.#loop.receiver.receive(this.#socket.raw, { wait: false });
@@ -120,7 +122,13 @@ export class Connection {
         if (received === "gone") return this.#peerGone();
         this.#deadline?.cancel();
         this.#deadline = undefined;
+        const isRun = received.message.type === "run";
+        if (isRun && hasClosed(this.#loop.sys, this.#socket.raw)) {
+          received[Symbol.dispose](); // nobody waits for it any more, so it is not begun
+          return this.#peerGone();
+        }
         this.#events.onMessage(this, received);
+        if (isRun) return;
       } catch (error) {
         return this.refuse(this.#refusalFor(error));
       }

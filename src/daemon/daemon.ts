@@ -6,7 +6,13 @@
 
 import * as errno from "../../ffi/errno.ts";
 import type { Sys } from "../../ffi/sys.ts";
-import { connectionsMax, imageTimeoutMs, listenBacklog, sparesDefault } from "../base/limits.ts";
+import {
+  connectionsMax,
+  imageTimeoutMs,
+  listenBacklog,
+  sparesDefault,
+  sparesDemandedMax,
+} from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
 import { version } from "../base/version.ts";
 import { SystemError } from "../os/errors.ts";
@@ -72,8 +78,6 @@ const quietMs = 500;
 const groupsPollMs = 20;
 /** How long accepting pauses when we are out of descriptors. */
 const acceptPauseMs = 100;
-/** Connections accepted before others have their turn. */
-const acceptsPerTurn = 64;
 
 export class Daemon implements Disposable {
   readonly #loop: Loop;
@@ -92,6 +96,7 @@ export class Daemon implements Disposable {
   /** Which job a waiting client's connection is about. */
   readonly #jobOf = new Map<Connection, number>();
   readonly #startedMs: number;
+  readonly #uid: number;
   #state: "running" | "stopping" = "running";
   #isListening = true;
   #hasGarbage = false;
@@ -110,6 +115,7 @@ export class Daemon implements Disposable {
     this.#endpoint = endpoint;
     this.#settings = settings;
     this.#startedMs = nowMs();
+    this.#uid = sys.geteuid();
     // From the background, too, a client's terminal is ours to put in order.
     blockSignals(sys, signalSet([...watchedSignals, "SIGTTOU"]));
     this.#signals = owned.use(openSignalFd(sys, signalSet(watchedSignals)));
@@ -127,6 +133,7 @@ export class Daemon implements Disposable {
       build: baseImageProcess,
       readyTimeoutMs: imageTimeoutMs,
       spares: sparesDefault,
+      sparesDemandedMax,
     });
     this.#watches = new Watches(this.#loop);
     this.#scripts = new Scripts(this.#loop, { ...parts, watches: this.#watches });
@@ -239,18 +246,17 @@ export class Daemon implements Disposable {
     return this.#hasGarbage ? quietMs : -1;
   }
 
+  /** Takes one: the next turn brings the next. */
   #takeSignals(): void {
-    for (;;) {
-      const signal = readSignal(this.#loop.sys, this.#signals.raw);
-      if (!signal) return;
-      const { number } = signal;
-      if (number === signalNumbers.SIGCHLD) this.#children.sweep();
-      else if (this.#state === "running") this.stop(signalName(number));
-      else this.kill(`a second ${signalName(number)}`);
-    }
+    const signal = readSignal(this.#loop.sys, this.#signals.raw);
+    if (!signal) return;
+    const { number } = signal;
+    if (number === signalNumbers.SIGCHLD) this.#children.sweep();
+    else if (this.#state === "running") this.stop(signalName(number));
+    else this.kill(`a second ${signalName(number)}`);
   }
 
-  #accept(countMax = acceptsPerTurn): void {
+  #accept(countMax = 1): void {
     for (let count = 0; count < countMax && this.#isListening; count++) {
       if (this.#connections.size >= connectionsMax) return this.#pauseListening("connections");
       try {
@@ -275,8 +281,8 @@ export class Daemon implements Disposable {
     });
     this.#connections.add(connection);
     const { uid, pid } = connection.peer;
-    const own = this.#loop.sys.geteuid();
-    if (uid === own || uid === 0) return;
+    const own = this.#uid;
+    if (uid === own || uid === 0) return connection.receive(); // mostly its request is there already
     this.#loop.log.warn(`refusing the client ${pid}: its user is ${uid}`);
     const reason = `the daemon belongs to user ${own} and serves nobody else`;
     connection.refuse({ code: "forbidden", errno: errno.EPERM, reason });

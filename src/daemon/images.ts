@@ -8,17 +8,21 @@
  */
 
 import {
+  demandMs,
   imageBackoffMs,
   imageBackoffMsMax,
-  imageTimeoutMs,
+  imageForkMs,
   sparesDyingMax,
+  sparesLostMax,
 } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
+import { type Demand, demandAt, noDemand, sparesDemanded } from "../domain/load.ts";
 import type { Orders, Prepared } from "../domain/warmth.ts";
 import type { ChildExit } from "../os/children.ts";
 import { reasonOf, SystemError } from "../os/errors.ts";
 import type { Fd } from "../os/fd.ts";
-import { signalNumbers, trySignal } from "../os/signals.ts";
+import { processorMs } from "../os/proc.ts";
+import { signalName, signalNumbers, trySignal } from "../os/signals.ts";
 import type { Timer } from "../os/timers.ts";
 import type { Message } from "../protocol/messages.ts";
 import { ProtocolError } from "../protocol/wire.ts";
@@ -35,7 +39,8 @@ export interface WarmStart extends Start {
   readonly onUnavailable: () => void;
 }
 
-type ImageState = "starting" | "ready" | "down";
+/** `silent`: it has not delivered the forks it was asked for, and gets no jobs until it does. */
+type ImageState = "starting" | "ready" | "silent" | "down";
 
 /** A process forked out of an image: it waits for a job, or runs one. */
 export interface Fork {
@@ -62,6 +67,8 @@ export interface ImageRecipe {
   readonly orders?: Orders;
   readonly readyTimeoutMs: number;
   readonly spares: number;
+  /** As many as this if the demand asks for them; left out: it does not matter. */
+  readonly sparesDemandedMax?: number;
   /** What a script's image has found out. @returns whether it is to be used. */
   readonly onPrepared?: (prepared: Prepared) => boolean;
   /** It is gone, and not started again. An image without this is, after a delay. */
@@ -86,6 +93,8 @@ export class Image implements Disposable {
   #pid = 0;
   #socket: Fd | undefined;
   #deadline: Timer | undefined;
+  /** How much of a processor it had used when it was asked. */
+  #processorMs = 0;
   #backoffMs = imageBackoffMs;
   #restart: Timer | undefined;
   #refill: Timer | undefined;
@@ -94,14 +103,24 @@ export class Image implements Disposable {
   #starting = 0;
   #isStopping = false;
   #served = 0;
-  /** How many spares are to wait, at this time. */
+  /** How many spares are to wait at this time, whatever the demand. */
+  #sparesLeast: number;
+  /** How many are to wait. */
   #sparesKept: number;
+  #demand: Demand = noDemand;
+  /** Then the demand is looked at again. */
+  #review: Timer | undefined;
   /** Spares that died without a job, since one last had one. */
   #diedUnused = 0;
   readonly #idle: Starter[] = [];
   /** The processes that run a job and are still what the image has made them. */
   readonly #jobs = new Set<number>();
+  /** In the order in which they came. */
   readonly #queue: WarmStart[] = [];
+  /** The job that a spare was given and has not begun, by the spare's pid. */
+  readonly #given = new Map<number, WarmStart>();
+  /** How many spares were lost with a job that waits, by its id. */
+  readonly #losses = new Map<number, number>();
 
   constructor(loop: Loop, parts: ImageParts, recipe: ImageRecipe) {
     this.#loop = loop;
@@ -110,6 +129,7 @@ export class Image implements Disposable {
     this.#machine = parts.machine;
     this.name = recipe.name;
     this.#recipe = recipe;
+    this.#sparesLeast = recipe.spares;
     this.#sparesKept = recipe.spares;
   }
 
@@ -154,7 +174,8 @@ export class Image implements Disposable {
 
   /** From now on so many spares wait. */
   keepSpares(count: number): void {
-    if (count === this.#sparesKept) return;
+    if (count === this.#sparesLeast) return;
+    this.#sparesLeast = count;
     this.#sparesKept = count;
     this.#assign();
   }
@@ -163,6 +184,7 @@ export class Image implements Disposable {
   close(): void {
     this.#isStopping = true;
     this.#restart?.cancel();
+    this.#review?.cancel();
     this.#retire();
   }
 
@@ -181,7 +203,12 @@ export class Image implements Disposable {
     const { pid, socket } = spawnProcess(sys, build);
     owned.use(socket);
     owned.defer(() => trySignal(sys, pid, signalNumbers.SIGKILL));
-    this.#children.watch(pid, { onExit: (exit) => this.#exited(pid, exit) });
+    this.#children.watch(pid, {
+      onExit: (exit) => this.#exited(pid, exit),
+      onStopped: (signal) => {
+        if (pid === this.#pid) this.#giveUp(`was stopped by ${signalName(signal)}`);
+      },
+    });
     if (orders) sendOrders(sys, socket.raw, orders);
     this.#loop.poller.add(socket.raw, () => this.#receive());
     owned.defer(() => this.#loop.poller.remove(socket.raw));
@@ -226,6 +253,7 @@ export class Image implements Disposable {
         const [socket] = fds;
         if (!socket) return this.#giveUp("sent a spare without its socket");
         this.#forksAsked -= 1;
+        if (this.#state === "silent") this.#state = "ready";
         this.#answered();
         this.#adopt(message.pid, socket.move());
         break;
@@ -244,6 +272,7 @@ export class Image implements Disposable {
       onAssigned: () => {
         this.#starting += 1;
       },
+      onLost: () => this.#lost(pid),
       onUsed: () => {
         this.#jobs.add(pid);
         this.#served += 1;
@@ -251,6 +280,7 @@ export class Image implements Disposable {
         this.#backoffMs = imageBackoffMs;
       },
       onSettled: () => {
+        this.#settled(pid);
         this.#starting -= 1;
         this.#assign();
       },
@@ -258,33 +288,80 @@ export class Image implements Disposable {
         this.#jobs.delete(pid);
         this.#fill();
       },
-      onDiedIdle: () => this.#diedIdle(pid),
+      onDiedIdle: (killed) => this.#diedIdle(pid, killed),
     });
     if (spare) this.#idle.push(spare);
   }
 
-  #diedIdle(pid: number): void {
+  /** A spare is gone with a job it has not begun: another gets it, before all that came later. */
+  #lost(pid: number): void {
+    const start = this.#given.get(pid);
+    if (!start) return;
+    const losses = (this.#losses.get(start.id) ?? 0) + 1;
+    this.#loop.log.warn(
+      `the spare ${pid} of the image ${this.name} is gone without its job ${start.id}`,
+    );
+    if (this.#isStopping || this.#state === "down" || losses >= sparesLostMax) {
+      this.#losses.delete(start.id);
+      return start.onUnavailable();
+    }
+    this.#losses.set(start.id, losses);
+    const later = this.#queue.findIndex(({ id }) => id > start.id);
+    this.#queue.splice(later < 0 ? this.#queue.length : later, 0, start);
+  }
+
+  #settled(pid: number): void {
+    const start = this.#given.get(pid);
+    this.#given.delete(pid);
+    if (start && !this.#queue.includes(start)) this.#losses.delete(start.id);
+  }
+
+  #diedIdle(pid: number, killed: boolean): void {
     const index = this.#idle.findIndex((spare) => spare.pid === pid);
     if (index < 0) return; // let go
     this.#idle.splice(index, 1);
     if (this.#isStopping) return;
     this.#loop.log.warn(`the spare ${pid} of the image ${this.name} died while idle`);
-    this.#diedUnused += 1;
+    if (!killed) this.#diedUnused += 1; // killed by somebody, it says nothing of the image
     if (this.#diedUnused >= sparesDyingMax) this.#giveUp("forks spares that die");
     else this.#assign();
   }
 
   /** Brings waiting commands and idle spares together, and asks for as many forks as are missing. */
   #assign(): void {
+    this.#followDemand();
     for (let start = this.#queue[0]; start; start = this.#queue[0]) {
       const spare = this.#idle.shift();
       if (!spare) break;
+      this.#given.set(spare.pid, start);
       if (spare.handOver(start)) this.#queue.shift();
+      else this.#given.delete(spare.pid);
     }
     this.#requestForks(this.#queue.length);
     for (const spare of this.#idle.splice(this.#sparesKept)) release(spare);
     // A job that is being started needs the processor more than its successor does.
     if (this.#starting === 0) this.#refillSoon();
+  }
+
+  /** As many spares as jobs have come at once lately, as far as there is memory for them. */
+  #followDemand(): void {
+    const most = this.#recipe.sparesDemandedMax;
+    if (most === undefined || this.#isStopping) return;
+    const { nowMs, timers } = this.#loop;
+    this.#demand = demandAt(this.#demand, nowMs(), this.#queue.length + this.#starting);
+    const bounds = { least: this.#sparesLeast, most };
+    const wanted = sparesDemanded(this.#demand, bounds);
+    // What is there has its memory; for more there has to be some.
+    if (wanted <= this.#sparesKept) this.#sparesKept = wanted;
+    else {
+      const affordable = Math.max(this.#machine.sparesAffordable(), this.#sparesKept);
+      this.#sparesKept = Math.min(wanted, affordable);
+    }
+    if (this.#sparesKept === this.#sparesLeast || this.#review) return;
+    this.#review = timers.after(demandMs, () => {
+      this.#review = undefined;
+      this.#assign();
+    });
   }
 
   /** Has the spares that are missing forked as soon as the machine has time for it. */
@@ -319,7 +396,7 @@ export class Image implements Disposable {
       // A full socket means that enough has been asked for; its answers lead back here.
       if (outcome !== "sent") return false;
       this.#forksAsked += 1;
-      if (!this.#deadline) this.#expectAnswer("did not fork");
+      if (!this.#deadline) this.#expectFork();
       return true;
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
@@ -328,7 +405,7 @@ export class Image implements Disposable {
     }
   }
 
-  #expectAnswer(failure: string, timeoutMs = imageTimeoutMs): void {
+  #expectAnswer(failure: string, timeoutMs: number): void {
     this.#deadline = this.#loop.timers.after(timeoutMs, () => {
       this.#deadline = undefined;
       this.#giveUp(`${failure} within ${timeoutMs} ms`);
@@ -338,7 +415,26 @@ export class Image implements Disposable {
   #answered(): void {
     this.#deadline?.cancel();
     this.#deadline = undefined;
-    if (this.#forksAsked > 0) this.#expectAnswer("did not fork");
+    if (this.#forksAsked > 0) this.#expectFork();
+  }
+
+  #expectFork(): void {
+    const { sys, timers } = this.#loop;
+    this.#processorMs = processorMs(sys, this.#pid) ?? 0;
+    this.#deadline = timers.after(imageForkMs, () => this.#isLate());
+  }
+
+  /** What waits for its forks does so no longer. That it is slow is no reason to end it, but that it computes for nothing. */
+  #isLate(): void {
+    this.#deadline = undefined;
+    const usedMs = (processorMs(this.#loop.sys, this.#pid) ?? 0) - this.#processorMs;
+    if (usedMs >= imageForkMs / 2)
+      return this.#giveUp(`did not fork within ${usedMs} ms of its own`);
+    if (this.#state === "ready")
+      this.#loop.log.warn(`the image ${this.name} is slow: jobs run cold`);
+    this.#state = "silent";
+    for (const start of this.#queue.splice(0)) start.onUnavailable();
+    this.#deadline = this.#loop.timers.after(imageForkMs, () => this.#isLate());
   }
 
   /** The image is of no use any more: end it. Its exit brings the next one. */
@@ -356,6 +452,7 @@ export class Image implements Disposable {
     this.#deadline = undefined;
     this.#refill?.cancel();
     this.#refill = undefined;
+    this.#losses.clear();
     this.#forksAsked = 0;
     if (this.#socket) {
       this.#loop.poller.remove(this.#socket.raw);

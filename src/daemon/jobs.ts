@@ -14,10 +14,10 @@ import {
 import { isSuccess } from "../base/wait-status.ts";
 import { isBuiltin } from "../domain/builtins.ts";
 import type { CommandConfiguration } from "../domain/configuration.ts";
+import type { Variables } from "../domain/configuration-files.ts";
 import { type JobEvent, type JobSignal, type JobState, newJob, step } from "../domain/job.ts";
 import { Configurations } from "../execution/configuration.ts";
 import { commandName, errorRefused } from "../execution/program.ts";
-import type { Variables } from "../execution/trust.ts";
 import { SystemError } from "../os/errors.ts";
 import { type RawFd, standard } from "../os/fd.ts";
 import { descriptorTarget } from "../os/files.ts";

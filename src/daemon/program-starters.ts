@@ -261,13 +261,17 @@ export class ProgramStarters implements Disposable {
     this.#deaths = 0;
     this.#averageMs = nextAverageMs(this.#averageMs, this.#loop.nowMs() - assignment.sinceMs);
     this.#unassign(starter);
-    if (this.#isClosed) this.#retire(starter);
-    else this.#idle.push(starter);
-    this.#assign(); // first: it works while we tell
     const { start } = assignment;
-    if (message.type === "started") this.#started(start, message.pid);
-    else start.onRefused(refusalOf(start.request, message));
-    this.#children.lookAgain();
+    try {
+      // First of all: nobody claims the job's process any more.
+      if (message.type === "started") this.#started(start, message.pid);
+      else start.onRefused(refusalOf(start.request, message));
+    } finally {
+      this.#children.lookAgain();
+      if (this.#isClosed) this.#retire(starter);
+      else this.#idle.push(starter);
+      this.#assign();
+    }
   }
 
   /** @returns undefined when it has said nothing, or nothing that can be understood. */
@@ -290,8 +294,11 @@ export class ProgramStarters implements Disposable {
   }
 
   #started(start: Start, pid: number): void {
-    start.onStarted(pid);
-    this.#children.watch(pid, start);
+    try {
+      start.onStarted(pid);
+    } finally {
+      this.#children.watch(pid, start);
+    }
   }
 
   #unassign(starter: ProgramStarter): void {
@@ -329,10 +336,18 @@ export class ProgramStarters implements Disposable {
     return result === this.#word.length ? this.#word.view.getInt32(0, true) : undefined;
   }
 
-  /** Whether a child is a job's whose starter has not told of it yet. */
+  /**
+   * Whether a child is a job's whose starter has not told of it yet. The word is read first: a starter tells, and then
+   * puts 0 there. So where 0 stands, what it has told can be received.
+   */
   #claims(pid: number): boolean {
-    for (const starter of [...this.#working]) this.#receive(starter);
-    return [...this.#working].some((starter) => [pid, undefined].includes(this.#childOf(starter)));
+    let isClaimed = false;
+    for (const starter of [...this.#working]) {
+      const child = this.#childOf(starter);
+      this.#receive(starter);
+      isClaimed ||= (child === pid || child === undefined) && starter.assignment !== undefined;
+    }
+    return isClaimed;
   }
 
   /** The next starter has to wait when too many have died since one last did its work. */

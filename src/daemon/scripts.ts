@@ -17,6 +17,7 @@ import {
 import type { CommandConfiguration } from "../domain/configuration.ts";
 import { environmentMap } from "../domain/environment.ts";
 import type { Circumstances, StreamKind } from "../domain/warmth.ts";
+import { commandName } from "../execution/program.ts";
 import { findScript, identityOf, type Recipe, recipeOf } from "../execution/script.ts";
 import { type RawFd, standard } from "../os/fd.ts";
 import { descriptorTarget, openPlace, stateOf, statusOfFd } from "../os/files.ts";
@@ -57,7 +58,7 @@ export class Scripts implements Disposable {
         ? whyNoScript(sys, name, here)
         : "not found in any node_modules/.bin";
       const place = command ? ` (${command.file}:${command.line})` : "";
-      const reason = `${called}: ${name === called ? "" : `${name}: `}${what}${place}`;
+      const reason = `${commandName(start.request)}: ${name === called ? "" : `${name}: `}${what}${place}`;
       return start.onRefused({ code: "notFound", errno: 0, reason });
     }
     const recipe = recipeOf(file, command);

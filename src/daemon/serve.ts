@@ -34,7 +34,7 @@ import {
   statusOf,
   writeText,
 } from "../os/files.ts";
-import { inheritHeap } from "../os/heap.ts";
+import { InheritedHeap } from "../os/heap.ts";
 import { isOneThreadEnvironment, oneThreadEnvironment } from "../os/one-thread.ts";
 import { waitReadable } from "../os/poll.ts";
 import {
@@ -167,7 +167,7 @@ function tryWrite(sys: Sys, fd: Fd, words: string): void {
 function daemonize(sys: Sys, options: ServeOptions, fail: (reason: string) => number): number {
   const { readEnd, writeEnd } = openPipe(sys);
   using answer = readEnd;
-  inheritHeap(sys);
+  new InheritedHeap(sys).renew();
   const child = check(sys.fork(), "fork");
   if (child === 0) becomeSecondStage(sys, options, writeEnd);
   writeEnd[Symbol.dispose]();

@@ -2,14 +2,13 @@
  * Processes of ours that are given one command or script and become it: forked out of an image, or started for the
  * occasion. Each is a child of ours with a socket of its own. Programs are started by others, see program-starters.ts.
  */
-import { starterTimeoutMs } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
+import { parseWaitStatus } from "../base/wait-status.ts";
 import type { Orders } from "../domain/warmth.ts";
 import { commandName, errorRefused, type Refused } from "../execution/program.ts";
 import { SystemError } from "../os/errors.ts";
 import type { Fd, RawFd } from "../os/fd.ts";
-import { signalNumbers, trySignal } from "../os/signals.ts";
-import type { Timer } from "../os/timers.ts";
+import { signalName, signalNumbers, trySignal } from "../os/signals.ts";
 import type { RunRequest } from "../protocol/messages.ts";
 import { ProtocolError } from "../protocol/wire.ts";
 import type { Outcome } from "../transport/channel.ts";
@@ -44,8 +43,13 @@ export interface StarterEvents {
   readonly onSettled?: () => void;
   /** The job it has started has ended. */
   readonly onUsedUp?: () => void;
-  /** It died before it was given a job. */
-  readonly onDiedIdle?: () => void;
+  /** It died before it was given a job; `killed`: by somebody's SIGKILL. */
+  readonly onDiedIdle?: (killed: boolean) => void;
+  /**
+   * It has died, or was stopped and is killed, with a job that it has not begun: that is to be started
+   * elsewhere. Where this is left out, the job is lost, and who was stopped is waited for.
+   */
+  readonly onLost?: () => void;
 }
 
 /** All of the daemon's starters. */
@@ -125,8 +129,6 @@ export class Starter {
   /** Until it has started its job, or is given up. */
   #socket: Fd | undefined;
   #start: Start | undefined;
-  /** By then a job it was given must have been started. */
-  #deadline: Timer | undefined;
 
   constructor(loop: Loop, parts: StarterParts) {
     this.#loop = loop;
@@ -146,6 +148,7 @@ export class Starter {
       },
       onStopped: (signal) => {
         if (this.#state === "started") this.#start?.onStopped?.(signal);
+        else if (this.#events.onLost) this.#stoppedEarly(signal);
       },
       onContinued: () => {
         if (this.#state === "started") this.#start?.onContinued?.();
@@ -159,7 +162,11 @@ export class Starter {
           this.#events.onUsedUp?.();
         } else if (state === "idle") {
           this.#state = "over";
-          this.#events.onDiedIdle?.();
+          this.#events.onDiedIdle?.(isKilled(exit.waitStatus));
+        } else if (state === "assigned" && this.#events.onLost) {
+          this.#start = undefined;
+          this.#events.onLost();
+          this.#settle("over");
         } else {
           this.#lose(`the process ${pid} that was to run it died`);
         }
@@ -169,7 +176,6 @@ export class Starter {
 
   /** @returns whether `start` is settled; false when we have died, as will be told. */
   handOver(start: Start): boolean {
-    const { timers, log } = this.#loop;
     if (!this.#socket) return false;
     try {
       if (start.forward(this.#socket.raw) !== "sent") {
@@ -186,10 +192,6 @@ export class Starter {
     this.#state = "assigned";
     this.#assigned.add(this);
     this.#events.onAssigned?.();
-    this.#deadline = timers.after(starterTimeoutMs, () => {
-      log.error(`the process ${this.pid} has not started its job: killing it`);
-      this.kill();
-    });
     return true;
   }
 
@@ -273,11 +275,23 @@ export class Starter {
     if (this.#start) this.#refused(lost(this.#start.request, reason));
   }
 
+  /** Nobody waits for it: what it was given, if anything, another one does. */
+  #stoppedEarly(signal: number): void {
+    this.#loop.log.warn(`the spare ${this.pid} was stopped by ${signalName(signal)}: ending it`);
+    this.#receiveLastWord();
+    if (this.#state !== "started") this.kill();
+    else this.#start?.onStopped?.(signal);
+  }
+
   #settle(state: "started" | "over"): void {
     this.#state = state;
-    this.#deadline?.cancel();
     if (this.#assigned.delete(this)) this.#events.onSettled?.();
   }
+}
+
+function isKilled(waitStatus: number): boolean {
+  const status = parseWaitStatus(waitStatus);
+  return status.kind === "signaled" && status.signal === signalNumbers.SIGKILL;
 }
 
 /** The job was given away, and nobody knows what has become of it. */

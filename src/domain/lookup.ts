@@ -13,7 +13,7 @@ export function isPath(name: Uint8Array): boolean {
 
 /**
  * The paths at which `name` may be, in order; relative ones are relative to the caller's directory.
- * An empty element of PATH means that directory itself.
+ * An empty element of PATH means that directory itself. What has no name is nowhere.
  */
 export function* executableCandidates(
   name: Uint8Array,
@@ -23,6 +23,7 @@ export function* executableCandidates(
     yield name;
     return;
   }
+  if (name.length === 0) return; // and not the directories themselves
   let start = 0;
   while (start <= path.length) {
     const next = path.indexOf(colon, start);

@@ -10,9 +10,16 @@ import {
   parseConfiguration,
   printable,
 } from "../domain/configuration.ts";
+import {
+  projectFileName,
+  projectFiles,
+  projectRootMark,
+  userFile,
+  type Variables,
+} from "../domain/configuration-files.ts";
 import { exists } from "../os/files.ts";
 import { FileCache, type ReadFile } from "./file-cache.ts";
-import { baseDirectory, flawOf, hashOf, type KnownFile, Trust, type Variables } from "./trust.ts";
+import { flawOf, hashOf, type KnownFile, Trust } from "./trust.ts";
 
 /** The answer for one name. */
 export interface Found {
@@ -48,8 +55,6 @@ interface Source {
   /** Nobody knows which commands it names. */
   readonly isBroken: boolean;
 }
-
-const projectFileName = "prefork.toml";
 
 export class Configurations {
   readonly #sys: Sys;
@@ -143,11 +148,9 @@ export class Configurations {
   }
 
   #userSource(variable: Variables): Source | undefined {
-    const base = baseDirectory(variable, "XDG_CONFIG_HOME", ".config");
-    if (base === undefined) return undefined;
-    const path = `${base}/prefork/config.toml`;
-    const file = this.#files.get(path);
-    if (!file) return undefined;
+    const path = userFile(variable);
+    const file = path === undefined ? undefined : this.#files.get(path);
+    if (path === undefined || !file) return undefined;
     const { commands, flaw, error } = file;
     if (error && flaw === undefined) return brokenSource("user", error);
     const ignored = flaw === undefined ? undefined : `ignoring ${printable(path)}: ${flaw}`;
@@ -162,18 +165,15 @@ export class Configurations {
     );
   }
 
-  /** The nearest one, up to and including the nearest directory with .git, or else up to /. */
+  /** The nearest one. */
   #findProjectFile(directory: string): { path: string; file: ConfigurationFile } | undefined {
-    // A directory that is out of sight has no path that means anything here.
-    if (!directory.startsWith("/") || directory.includes("\0")) return undefined;
-    let at = directory.replace(/\/+$/, "");
-    for (;;) {
-      const path = `${at}/${projectFileName}`;
+    const isProjectRoot = (path: string): boolean =>
+      exists(this.#sys, `${path}/${projectRootMark}`);
+    for (const path of projectFiles(directory, isProjectRoot)) {
       const file = this.#files.get(path);
       if (file) return { path, file };
-      if (at === "" || exists(this.#sys, `${at}/.git`)) return undefined;
-      at = at.slice(0, at.lastIndexOf("/"));
     }
+    return undefined;
   }
 }
 

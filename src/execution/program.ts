@@ -36,7 +36,7 @@ export type StartFailure = Omit<NotStarted, "type">;
 /** Replaces this process by a file. @returns the negated errno with which that failed. */
 export type Execute = (path: Path, argv: StringList) => number;
 
-/** The command as it is shown. */
+/** The command as it is shown: one without a name must be seen, too. */
 export function commandName({ argv }: RunRequest): string {
   return utf8(firstString(argv)) || "''";
 }
@@ -51,7 +51,6 @@ export function executeProgram(
   execute: Execute,
 ): StartFailure {
   const name = firstString(argv);
-  if (name.length === 0) return { stage: "program", errno: errno.ENOENT };
   const searchPath = environmentValue(env, "PATH");
   if (searchPath && searchPath.length > searchPathBytesMax) {
     return { stage: "program", errno: errno.E2BIG };

@@ -6,6 +6,7 @@ import { O_CREAT, O_EXCL, O_WRONLY } from "../../ffi/linux/constants.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { utf8 } from "../base/strings.ts";
 import { ConfigurationError } from "../domain/configuration.ts";
+import { baseDirectory, type Variables } from "../domain/configuration-files.ts";
 import {
   exists,
   type FileStatus,
@@ -18,9 +19,6 @@ import {
 } from "../os/files.ts";
 import { FileCache } from "./file-cache.ts";
 
-/** A variable of the job's environment, or undefined. */
-export type Variables = (name: string) => string | undefined;
-
 /** A file whose content is known. */
 export interface KnownFile {
   readonly realPath: string;
@@ -31,17 +29,6 @@ export interface KnownFile {
 /** SHA-256 in hexadecimal digits. */
 export function hashOf(content: string | Uint8Array): string {
   return new Bun.CryptoHasher("sha256").update(content).digest("hex");
-}
-
-/** One of the XDG base directories; `usual` is below the home directory. Undefined without one. */
-export function baseDirectory(
-  variable: Variables,
-  name: string,
-  usual: string,
-): string | undefined {
-  const [named, home] = [variable(name), variable("HOME")];
-  if (named?.startsWith("/")) return named; // the specification: a relative one is ignored
-  return home?.startsWith("/") ? `${home}/${usual}` : undefined;
 }
 
 /** Why the user's own files of this kind cannot be trusted; undefined when they can. */

@@ -6,7 +6,6 @@
  * In the memory file at `starterWordNumber` stands which child it has made for the job at hand. The child goes on only
  * when its own pid is there: so whoever reads 0 after the starter's death knows that the job has not begun.
  */
-import * as errno from "../../ffi/errno.ts";
 import { allocate, copyOf, cString, type Memory } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import {
@@ -16,11 +15,11 @@ import {
   starterWordSize,
 } from "../domain/builtins.ts";
 import { executeProgram, type StartFailure } from "../execution/program.ts";
-import { tryReap } from "../os/children.ts";
 import { check, retry, SystemError } from "../os/errors.ts";
 import { Fd, type RawFd } from "../os/fd.ts";
 import { closeOnExec, openPipe } from "../os/files.ts";
-import { inheritHeap } from "../os/heap.ts";
+import { forkSibling } from "../os/fork.ts";
+import { InheritedHeap } from "../os/heap.ts";
 import { exitNow, setProcessName } from "../os/process.ts";
 import { blockAllSignals, restoreIgnoredByBun } from "../os/signals.ts";
 import { stringPointers } from "../os/spawn.ts";
@@ -42,13 +41,14 @@ export function runStarter(sys: Sys): never {
   closeOnExec(sys, starterSocketNumber);
   const daemon = new Fd(sys, starterSocketNumber);
   const receiver = new MessageReceiver(sys);
+  const heap = new InheritedHeap(sys);
   for (;;) {
     writeWord(sys, 0);
     const received = receiver.receive(daemon.raw);
     if (typeof received === "string") exitNow(sys, 0); // the daemon needs us no more
     using job = received;
     if (job.message.type !== "run") exitNow(sys, 1);
-    const answer = startJob(sys, job, job.message);
+    const answer = startJob(sys, heap, job, job.message);
     if (sendMessage(sys, daemon.raw, { id: job.id, message: answer }) !== "sent") exitNow(sys, 0);
   }
 }
@@ -64,17 +64,14 @@ function readWord(sys: Sys): number {
 }
 
 /** Waits until the job has become its program, or cannot. */
-function startJob(sys: Sys, job: Received, request: RunRequest): Message {
+function startJob(sys: Sys, heap: InheritedHeap, job: Received, request: RunRequest): Message {
   try {
     using pipe = openPair(sys);
     using go = openPair(sys);
-    inheritHeap(sys);
-    const middle = check(sys.fork(), "fork");
-    if (middle === 0) forkJob(sys, { job, request, report: pipe.writeEnd, go });
+    heap.renew();
+    const child = forkSibling(sys);
+    if (child === 0) becomeJob(sys, { job, request, report: pipe.writeEnd, go });
     pipe.writeEnd[Symbol.dispose]();
-    tryReap(sys, middle, { wait: true }); // the job's process is the daemon's child by now
-    const [child = -errno.EAGAIN] = readNumbers(sys, pipe.readEnd.raw, 1);
-    check(child, "fork");
     writeWord(sys, child);
     go.writeEnd[Symbol.dispose]();
     const [stage, number = 0] = readNumbers(sys, pipe.readEnd.raw, 2);
@@ -106,18 +103,10 @@ function openPair(sys: Sys): Pair {
 interface Birth {
   readonly job: Received;
   readonly request: RunRequest;
-  /** Takes the child's pid first, then at which step it has failed, and is closed by exec. */
+  /** Takes at which step the child has failed, and is closed by exec. */
   readonly report: Fd;
   /** Its end comes when the child's pid has been written down, or the starter is dead. */
   readonly go: Pair;
-}
-
-/** In the process in the middle, which leaves so that its child becomes the daemon's. */
-function forkJob(sys: Sys, birth: Birth): never {
-  const child = sys.fork();
-  if (child === 0) becomeJob(sys, birth);
-  writeNumbers(sys, birth.report.raw, child); // also a failure, as a negated errno
-  exitNow(sys, 0);
 }
 
 function becomeJob(sys: Sys, { job, request, report, go }: Birth): never {

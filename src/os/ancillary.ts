@@ -3,7 +3,9 @@ import * as errno from "../../ffi/errno.ts";
 import {
   MSG_CMSG_CLOEXEC,
   MSG_CTRUNC,
+  MSG_DONTWAIT,
   MSG_NOSIGNAL,
+  MSG_PEEK,
   MSG_TRUNC,
   SCM_RIGHTS,
   SOL_SOCKET,
@@ -33,23 +35,17 @@ export function send(
   fds: readonly RawFd[],
   flags = 0,
 ): "sent" | "again" | "gone" {
-  const header = allocate(msghdr.size);
-  const vector = allocate(iovec.size);
+  outgoing ??= makeOutgoing();
+  const { header, vector, control } = outgoing;
   iovec.point(vector, "iov_base", datagram);
   iovec.set(vector, "iov_len", datagram.length);
-  msghdr.point(header, "msg_iov", vector);
-  msghdr.set(header, "msg_iovlen", 1);
-  if (fds.length > 0) {
-    const control = allocate(controlSpace(fds.length));
-    cmsghdr.set(control, "cmsg_len", cmsghdr.size + fds.length * 4);
-    cmsghdr.set(control, "cmsg_level", SOL_SOCKET);
-    cmsghdr.set(control, "cmsg_type", SCM_RIGHTS);
-    for (const [index, fd] of fds.entries()) {
-      control.view.setInt32(cmsghdr.size + index * 4, fd, true);
-    }
-    msghdr.point(header, "msg_control", control);
-    msghdr.set(header, "msg_controllen", control.length);
+  const controlSize = fds.length === 0 ? 0 : controlSpace(fds.length);
+  cmsghdr.set(control, "cmsg_len", cmsghdr.size + fds.length * 4);
+  for (let index = 0; index < fds.length; index++) {
+    control.view.setInt32(cmsghdr.size + index * 4, fds[index] as RawFd, true);
   }
+  msghdr.point(header, "msg_control", fds.length === 0 ? null : control);
+  msghdr.set(header, "msg_controllen", controlSize);
   const result = retry(sys.sendmsg, socket, header, flags | MSG_NOSIGNAL);
   if (result === -errno.EAGAIN) return "again";
   if (result === -errno.EPIPE || result === -errno.ECONNRESET || result === -errno.ENOTCONN) {
@@ -58,6 +54,37 @@ export function send(
   check(result, "sendmsg");
   return "sent";
 }
+
+interface Outgoing {
+  readonly header: Memory;
+  readonly vector: Memory;
+  readonly control: Memory;
+}
+
+/** What every message is sent by: made once. */
+let outgoing: Outgoing | undefined;
+
+function makeOutgoing(): Outgoing {
+  const header = allocate(msghdr.size);
+  const vector = allocate(iovec.size);
+  const control = allocate(controlSpace(kernelFdsMax));
+  msghdr.point(header, "msg_iov", vector);
+  msghdr.set(header, "msg_iovlen", 1);
+  cmsghdr.set(control, "cmsg_level", SOL_SOCKET);
+  cmsghdr.set(control, "cmsg_type", SCM_RIGHTS);
+  return { header, vector, control };
+}
+
+/**
+ * Whether the peer of a connection has closed it, with nothing left to be received. Takes nothing out of the socket.
+ */
+export function hasClosed(sys: Sys, socket: RawFd): boolean {
+  nothing ??= allocate(msghdr.size);
+  // The size of what waits, which is not copied.
+  const result = retry(sys.recvmsg, socket, nothing, MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
+  return result === 0 || result === -errno.ECONNRESET;
+}
+let nothing: Memory | undefined;
 
 /** One received datagram; `bytes` is valid until the next one is received. */
 export interface Datagram {

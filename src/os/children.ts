@@ -48,8 +48,8 @@ export function isOurChild(sys: Sys, pid: number): boolean {
 
 /** Reaps a child that has ended; undefined when it has not, or is not our child. */
 export function tryReap(sys: Sys, pid: number, options: { wait: boolean }): ChildExit | undefined {
-  const status = allocate(4);
-  const usage = allocate(rusage.size);
+  reaped ??= { status: allocate(4), usage: allocate(rusage.size) };
+  const { status, usage } = reaped;
   const result = retry(sys.wait4, pid, status, options.wait ? 0 : WNOHANG, usage);
   if (result === 0 || result === -errno.ECHILD) return undefined;
   check(result, "wait4");
@@ -62,6 +62,9 @@ export function tryReap(sys: Sys, pid: number, options: { wait: boolean }): Chil
     residentKiBMax: rusage.get(usage, "ru_maxrss"),
   };
 }
+
+/** What one call gives. */
+let reaped: { readonly status: Memory; readonly usage: Memory } | undefined;
 
 /** What has become of a child. One that has ended is left to be reaped, and what is told of the others is told once. */
 export type ChildChange = { readonly pid: number } & (

@@ -98,6 +98,13 @@ export function stateOf(sys: Sys, path: Path): FileState | undefined {
 /** What one call gives: many files are asked for in a row, and a new one costs more than asking. */
 let stateBuffer: Memory | undefined;
 
+/** How many names what is behind `path` has; for a directory, two and those in it. */
+export function linkCount(sys: Sys, path: Path): number {
+  stateBuffer ??= allocate(statx.size);
+  check(sys.statx(AT_FDCWD, cPath(path), 0, STATX_BASIC_STATS, stateBuffer), "statx", shown(path));
+  return statx.get(stateBuffer, "stx_nlink");
+}
+
 export function stateOfFd(sys: Sys, fd: RawFd): FileState {
   const buffer = allocate(statx.size);
   check(sys.statx(fd, cPath(""), AT_EMPTY_PATH, STATX_BASIC_STATS, buffer), "statx");
@@ -251,9 +258,13 @@ export function makePrivateDirectory(sys: Sys, path: string): void {
 
 /** What a descriptor of ours leads to, as /proc tells it; undefined when it is not open. */
 export function descriptorTarget(sys: Sys, number: number): string | undefined {
-  const name = cPath(`/proc/self/fd/${number}`);
+  return linkTarget(sys, `/proc/self/fd/${number}`);
+}
+
+/** What a link says; undefined when there is none, or it may not be read. */
+export function linkTarget(sys: Sys, path: string): string | undefined {
   target ??= allocate(4096);
-  const size = sys.readlinkat(AT_FDCWD, name, target, target.length);
+  const size = sys.readlinkat(AT_FDCWD, cPath(path), target, target.length);
   return size < 0 ? undefined : utf8(target.subarray(0, size));
 }
 let target: Memory | undefined;

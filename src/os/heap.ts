@@ -51,13 +51,42 @@ function mappings(sys: Sys): Mapping[] {
 
 /**
  * Lets a forked child inherit all of our memory: JavaScriptCore marks its heap MADV_DONTFORK, and a
- * child without it dies at its first step. To be called before each fork, since new parts of the
- * heap are marked anew. See madvise(2).
+ * child without it dies at its first step. See madvise(2).
  */
-export function inheritHeap(sys: Sys): void {
-  for (const { from, to, flags } of mappings(sys)) {
-    if (flags.includes(" dc")) check(sys.madvise(from, to - from, MADV_DOFORK), "madvise");
+export class InheritedHeap {
+  readonly #sys: Sys;
+  /** Where the runtime has marked something so far. */
+  #zones: readonly Mapping[] = [];
+  /** The size of our memory when that was found out. */
+  #size = -1;
+
+  constructor(sys: Sys) {
+    this.#sys = sys;
   }
+
+  /**
+   * To be called before each fork. A part of the heap that is new is marked anew: inside of a zone
+   * that is known the mark is taken away unseen, and another zone makes our memory larger.
+   */
+  renew(): void {
+    const size = memoryPages(this.#sys);
+    if (size === this.#size) {
+      // That a part of it has been unmapped is ignored: what is left has lost its mark.
+      for (const zone of this.#zones) advise(this.#sys, zone, MADV_DOFORK);
+      return;
+    }
+    const marked = mappings(this.#sys).filter(({ flags }) => flags.includes(" dc"));
+    for (const { from, to } of marked) {
+      check(this.#sys.madvise(from, to - from, MADV_DOFORK), "madvise");
+    }
+    this.#zones = [...this.#zones, ...marked];
+    this.#size = memoryPages(this.#sys);
+  }
+}
+
+/** How much is mapped. See statm in proc(5). */
+function memoryPages(sys: Sys): number {
+  return Number.parseInt(latin1(readFile(sys, "/proc/self/statm")), 10);
 }
 
 /** What the kernel can map as one page, and from how many of its small pages on that is worth its memory. */
@@ -115,6 +144,6 @@ function copyPages(sys: Sys, address: number, isPresent: readonly boolean[]): vo
 }
 
 /** For what need not succeed. */
-function advise(sys: Sys, { from, to }: Mapping, advice: number): void {
+function advise(sys: Sys, { from, to }: Pick<Mapping, "from" | "to">, advice: number): void {
   sys.madvise(from, to - from, advice);
 }

@@ -8,7 +8,7 @@ import {
   stringList,
   strings,
 } from "../base/strings.ts";
-import { numbersIn, readFile } from "./files.ts";
+import { linkCount, numbersIn, readFile } from "./files.ts";
 
 /**
  * The settings with which JavaScriptCore runs on exactly one thread, read at start only.
@@ -85,6 +85,11 @@ const overridden: ReadonlySet<string> = new Set(["BUN_OPTIONS", "BUN_BE_BUN"]);
 export function isOneThreadEnvironment(env: StringList): boolean {
   const entries = new Set(strings(env).map(latin1));
   return settings.every((setting) => entries.has(setting));
+}
+
+/** Whether this process has one thread: the directory of its threads has two links, and one for each. */
+export function isAlone(sys: Sys): boolean {
+  return linkCount(sys, "/proc/self/task") === 3;
 }
 
 /** The threads of this process by name; the first one is the process itself. See proc(5). */

@@ -29,6 +29,7 @@ export class Poller implements Disposable {
   readonly #sys: Sys;
   readonly #epoll: Fd;
   readonly #events: Memory = allocate(epollEvent.size * batchSize);
+  readonly #event: Memory = allocate(epollEvent.size);
   /** By a number of our own: one that is gone cannot be mistaken for a later descriptor's. */
   readonly #handlers = new Map<number, Handler>();
   readonly #tokens = new Map<RawFd, number>();
@@ -57,13 +58,18 @@ export class Poller implements Disposable {
   }
 
   remove(fd: RawFd): void {
-    const token = this.#tokens.get(fd);
-    if (token === undefined) return;
-    this.#tokens.delete(fd);
-    this.#handlers.delete(token);
+    if (!this.forget(fd)) return;
     // Ignoring a failure: the descriptor is about to be closed, which removes it as well, and an
     // event that comes all the same finds no handler.
     this.#sys.epoll_ctl(this.#epoll.raw, EPOLL_CTL_DEL, fd, null);
+  }
+
+  /** The same for one of which there is no copy, in any process: closing it ends the watching. @returns whether it was watched. */
+  forget(fd: RawFd): boolean {
+    const token = this.#tokens.get(fd);
+    if (token === undefined) return false;
+    this.#tokens.delete(fd);
+    return this.#handlers.delete(token);
   }
 
   /**
@@ -103,9 +109,8 @@ export class Poller implements Disposable {
   }
 
   #control(operation: number, fd: RawFd, events: number, token: number): void {
-    const event = allocate(epollEvent.size);
-    epollEvent.set(event, "events", events);
-    epollEvent.set(event, "data", token);
-    check(this.#sys.epoll_ctl(this.#epoll.raw, operation, fd, event), "epoll_ctl");
+    epollEvent.set(this.#event, "events", events);
+    epollEvent.set(this.#event, "data", token);
+    check(this.#sys.epoll_ctl(this.#epoll.raw, operation, fd, this.#event), "epoll_ctl");
   }
 }

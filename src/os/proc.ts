@@ -2,7 +2,7 @@
 import type { Sys } from "../../ffi/sys.ts";
 import { latin1, utf8 } from "../base/strings.ts";
 import { SystemError } from "./errors.ts";
-import { readFile } from "./files.ts";
+import { linkTarget, readFile } from "./files.ts";
 
 /** What /proc/PID/status says of a process, as it was when this was made. See proc(5). */
 export class ProcessStatus {
@@ -68,6 +68,30 @@ export function isInForeground(sys: Sys): boolean {
 }
 
 /**
+ * Whether a process is in our pid namespace: the numbers it names mean the same here. False when that cannot be told.
+ * See pid_namespaces(7).
+ */
+export function sharesPidNamespace(sys: Sys, pid: number): boolean {
+  const own = linkTarget(sys, "/proc/self/ns/pid");
+  return own !== undefined && own === linkTarget(sys, `/proc/${pid}/ns/pid`);
+}
+
+/**
+ * Whether a user's number stands for everybody who has none in our user namespace: then nobody can be told by it.
+ * See user_namespaces(7).
+ */
+export function isAnybody(sys: Sys, uid: number): boolean {
+  const overflow = Number.parseInt(latin1(readFile(sys, "/proc/sys/kernel/overflowuid")), 10);
+  if (uid !== overflow) return false;
+  const map = latin1(readFile(sys, "/proc/self/uid_map")).trim().split(/\s+/).map(Number);
+  const [first, , count] = map;
+  return first !== 0 || count !== usersMax;
+}
+
+/** A map of so many leaves nobody out. */
+const usersMax = 0xffff_ffff;
+
+/**
  * How many threads of the machine compute or wait for a processor, ourselves included; undefined
  * when that cannot be told. See proc(5), loadavg.
  */
@@ -81,6 +105,20 @@ export function runningCount(sys: Sys): number | undefined {
     throw error;
   }
 }
+
+/** What a process has used of a processor, in ms; undefined when it is gone. See stat in proc(5). */
+export function processorMs(sys: Sys, pid: number): number | undefined {
+  try {
+    const field = statFields(sys, String(pid));
+    return (field(14) + field(15)) * clockTickMs;
+  } catch (error) {
+    if (error instanceof SystemError) return undefined;
+    throw error;
+  }
+}
+
+/** USER_HZ is 100 on x86-64 and arm64. */
+const clockTickMs = 10;
 
 /** The memory of a process in KiB. See proc(5), smaps_rollup. */
 export interface MemoryUse {

@@ -59,10 +59,7 @@ export function allSignals(): Memory {
   return set;
 }
 
-/**
- * The two signals that glibc keeps to itself. A child of posix_spawn(3) ignores them, unless it is
- * told not to.
- */
+/** The two signals that glibc keeps to itself. */
 const internalSignals: readonly number[] = [32, 33];
 
 /** All signals but glibc's own. */
@@ -231,18 +228,24 @@ export interface Pending {
 
 /** The next pending signal, or undefined when none is. */
 export function readSignal(sys: Sys, fd: RawFd): Pending | undefined {
-  const info = allocate(signalfdSiginfo.size);
+  pendingInfo ??= allocate(signalfdSiginfo.size);
+  const info = pendingInfo;
   const result = retry(sys.read, fd, info, info.length);
   if (result === -errno.EAGAIN) return undefined;
   check(result, "read");
   const code = signalfdSiginfo.get(info, "ssi_code");
-  const isOurs = signalfdSiginfo.get(info, "ssi_pid") === sys.getpid();
   const valueOffset = signalfdSiginfo.offset("ssi_ptr");
   return {
     number: signalfdSiginfo.get(info, "ssi_signo"),
-    origin: code > SI_USER ? "kernel" : isOurs ? "self" : "process",
+    origin: code > SI_USER ? "kernel" : isOwn(sys, info) ? "self" : "process",
     value: code === SI_QUEUE ? info.view.getBigUint64(valueOffset, true) : undefined,
   };
+}
+
+let pendingInfo: Memory | undefined;
+
+function isOwn(sys: Sys, info: Memory): boolean {
+  return signalfdSiginfo.get(info, "ssi_pid") === sys.getpid();
 }
 
 /**

@@ -135,8 +135,8 @@ export function tryAccept(sys: Sys, listener: RawFd): Fd | "again" {
 
 /** Who made the other end: the connecting client, or the daemon when it began to listen. */
 export function peerCredentials(sys: Sys, socket: RawFd): PeerCredentials {
-  const credentials = allocate(ucred.size);
-  const size = allocate(4);
+  asked ??= { credentials: allocate(ucred.size), size: allocate(4) };
+  const { credentials, size } = asked;
   size.view.setUint32(0, credentials.length, true);
   check(sys.getsockopt(socket, SOL_SOCKET, SO_PEERCRED, credentials, size), "getsockopt");
   return {
@@ -145,6 +145,9 @@ export function peerCredentials(sys: Sys, socket: RawFd): PeerCredentials {
     gid: ucred.get(credentials, "gid"),
   };
 }
+
+/** What one call gives. */
+let asked: { readonly credentials: Memory; readonly size: Memory } | undefined;
 
 /** Two connected SEQPACKET sockets, close-on-exec and blocking. */
 export function socketPair(sys: Sys): { ours: Fd; theirs: Fd } {

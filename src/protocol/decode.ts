@@ -159,7 +159,6 @@ export function decodeBody(header: Header, body: Uint8Array): Message {
     case "status":
     case "ready":
     case "fork":
-    case "executing":
       return { type };
     default:
       return type satisfies never;

@@ -66,7 +66,6 @@ export function encodeBody(message: Message): Uint8Array<ArrayBuffer> {
     case "ready":
     case "fork":
     case "waiting":
-    case "executing":
       return new Writer(1).finish();
     default:
       return message satisfies never;

@@ -41,7 +41,6 @@ export const messageTypes = {
   spare: 130,
   started: 131,
   failed: 132,
-  executing: 133,
   orders: 134,
   prepared: 135,
   recorded: 136,
@@ -255,8 +254,6 @@ export type Message =
   /** Spare or starter to daemon: the job runs from here on, as this process. */
   | { readonly type: "started"; readonly pid: number }
   | NotStarted
-  /** Spare to daemon: the context is in place, and it becomes a program, or says why it cannot. */
-  | { readonly type: "executing" }
   /** Daemon to script process: JSON, Orders of domain/warmth.ts. */
   | { readonly type: "orders"; readonly json: string }
   /** Script image to daemon: ready; JSON, Prepared of domain/warmth.ts. */

@@ -4,7 +4,6 @@
  * process; ssh copies all bytes.
  */
 import { existsSync } from "node:fs";
-import { userInfo } from "node:os";
 import { join } from "node:path";
 import type { Sandbox } from "../helpers/sandbox.ts";
 import { until } from "../helpers/wait.ts";
@@ -72,10 +71,11 @@ const candidates: readonly Candidate[] = [
         "StrictHostKeyChecking=no",
         "UserKnownHostsFile=/dev/null",
         "BatchMode=yes",
-        `User=${userInfo().username}`,
       ].flatMap((option) => ["-o", option]);
       box.start([client, "-F", "none", "-i", key, "-M", "-N", "-S", socket, ...options, "peer"]);
-      return [client, "-F", "none", "-S", socket, "peer", "/bin/true"];
+      // Without its master it is not to look for a machine of that name.
+      const alone = ["-F", "none", "-o", "ProxyCommand=false"];
+      return [client, ...alone, "-S", socket, "peer", "/bin/true"];
     },
   },
 ];

@@ -7,7 +7,15 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { openSync } from "node:fs";
 import { childrenOf, ownDescriptorKinds, residentKiB, zombiesOf } from "../helpers/process.ts";
 import { type Daemon, ended, Sandbox } from "../helpers/sandbox.ts";
-import { Descriptor, frame, Peer, refusalCodes, runBody, wire } from "../helpers/seqpacket.ts";
+import {
+  Descriptor,
+  frame,
+  Peer,
+  refusalCodes,
+  runBody,
+  signalBody,
+  wire,
+} from "../helpers/seqpacket.ts";
 import { concurrently, until } from "../helpers/wait.ts";
 
 setDefaultTimeout(180_000);
@@ -62,7 +70,7 @@ async function runJob(box: Sandbox, output: Descriptor, n: number): Promise<void
     case 3: // killed by the signal that its client passes on
       send(["sleep", "1000"]);
       expect(await peer.answer()).toMatchObject({ type: wire.accepted });
-      peer.send(frame(wire.signal, Uint8Array.of(15, 0, 0, 0, 1, 0, 0, 0)));
+      peer.send(frame(wire.signal, signalBody(15, true)));
       expect(await peer.answer()).toMatchObject({ type: wire.exited, waitStatus: 15 });
       return;
     case 4:

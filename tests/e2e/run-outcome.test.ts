@@ -382,7 +382,16 @@ describe("a command that cannot be run", () => {
     ["not in PATH, with a line break", ["no\nsuch"], "no\\nsuch: command not found", 127],
     ["no such file", ["./no-such"], "./no-such: no such file", 127],
     ["no such absolute file", ["/no/such"], "/no/such: no such file", 127],
-    ["below a file", ["./plain/x"], "./plain/x: no such file", 127],
+    ["below a file", ["./plain/x"], "./plain/x: cannot be executed: not a directory", 126],
+    ["a file with a slash", ["./plain/"], "./plain/: cannot be executed: not a directory", 126],
+    ["the empty name", [""], "'': command not found", 127],
+    ["the empty name, with a word", ["", "x"], "'': command not found", 127],
+    [
+      "an interpreter below a file",
+      ["./below"],
+      "./below: cannot be executed: not a directory",
+      126,
+    ],
     ["a missing interpreter", ["./lost"], "./lost: cannot be executed: its interpreter", 127],
     ["a dangling link", ["./dangling"], "./dangling: no such file", 127],
     ["not executable", ["./plain"], "./plain: cannot be executed: permission denied", 126],
@@ -399,6 +408,7 @@ describe("a command that cannot be run", () => {
     await using box = new Sandbox();
     box.write("work/plain", "echo plain\n", 0o644);
     box.write("bin/plain-in-path", "echo plain\n", 0o644);
+    box.write("work/below", "#!/etc/passwd/sh\n", 0o755);
     box.write("work/lost", "#!/no/such/interpreter\n", 0o755);
     box.write("work/dir/x", "");
     await box.bash("ln -s nowhere dangling; ln -s loop loop");

@@ -139,7 +139,7 @@ test("lock: a name that vanishes between open and lock is made again", () => {
   expect(existsSync(path)).toBe(true);
 });
 
-test("spawn: a program gets descriptors, a directory and a umask", () => {
+test("spawn: a program gets descriptors and a directory", () => {
   const run = (sys: Sys) => {
     using owned = new DisposableStack();
     const nothing = owned.use(openNull(sys));
@@ -155,7 +155,6 @@ test("spawn: a program gets descriptors, a directory and a umask", () => {
         [60, high.raw],
       ]),
       directory: place.raw,
-      umask: 0o027,
     });
     must(pid > 0, "spawn");
     must(tryReap(real, pid, { wait: true })?.waitStatus === 0, "run");

@@ -182,7 +182,6 @@ const bodies: Bodies = {
     stage: fc.constantFrom(...stageNames),
     errno: u32,
   }),
-  executing: fc.constant({ type: "executing" }),
   orders: fc.record({ type: fc.constant("orders"), json: text }),
   prepared: fc.record({ type: fc.constant("prepared"), json: text }),
   recorded: fc.record({ type: fc.constant("recorded"), json: text }),

@@ -296,6 +296,9 @@ export const wire = {
   bodyInMemfd: 1,
 } as const;
 
+/** Bits of a request's first field. */
+export const runFlag = { wait: 1, unconfigured: 32 } as const;
+
 /** A header's fields where they differ from a well-formed one's. */
 export interface HeaderFields {
   readonly magic?: number;
@@ -341,10 +344,14 @@ export function stringFields(strings: readonly string[]): [count: number, bytes:
 }
 
 /** The first fields of a request: flags, what a process hands on, how the job is treated. */
-export function runHead(options: { wait?: boolean; umask?: number } = {}): (number | Uint8Array)[] {
-  const flags = options.wait === false ? 0 : 1;
+export function runHead(
+  options: { wait?: boolean; flags?: number; umask?: number } = {},
+): (number | string | Uint8Array)[] {
+  const flags = options.flags ?? (options.wait === false ? 0 : runFlag.wait);
   const nice = 20; // plus the nice value
   const noSignals = [0, 0];
+  const unknown = 0xffff_ffff;
+  const noTimerSlack = [0, 0];
   const treatment = [0, 0, 0]; // no time limits, and hung up without its client
   return [
     flags,
@@ -353,6 +360,10 @@ export function runHead(options: { wait?: boolean; umask?: number } = {}): (numb
     ...noSignals,
     ...noSignals,
     ownLimits(),
+    // OOM score, dump filter, personality, no new privileges, I/O priority, timer slack, scheduling, CPUs
+    ...[unknown, unknown, unknown, 0, unknown],
+    ...noTimerSlack,
+    ...["", ""],
     ...treatment,
   ];
 }
@@ -373,6 +384,7 @@ export function runBody(
   argv: readonly string[],
   options: {
     wait?: boolean;
+    flags?: number;
     umask?: number;
     directoryIndex?: number;
     /** Pairs of the number in the job and the index in the message. */
@@ -390,6 +402,12 @@ export function runBody(
     ...stringFields(argv),
     ...stringFields(options.env ?? ["PATH=/usr/bin:/bin"]),
   );
+}
+
+/** The body of a signal as kill(2) sends it. */
+export function signalBody(signal: number, toGroup: boolean): Uint8Array {
+  const notQueued = [0, 0, 0];
+  return fields(signal, toGroup ? 1 : 0, ...notQueued);
 }
 
 /** A daemon's reply, as far as tests look into it. */

@@ -2,27 +2,22 @@ import { describe, expect, test } from "bun:test";
 import * as errno from "../../ffi/errno.ts";
 import { openLibc } from "../../ffi/libc.ts";
 import {
-  RLIMIT_AS,
   RLIMIT_CORE,
   RLIMIT_CPU,
   RLIMIT_DATA,
   RLIMIT_NOFILE,
-  RLIMIT_NPROC,
   RLIMIT_STACK,
 } from "../../ffi/linux/constants.ts";
-import { allocate, copyOf, type Memory } from "../../ffi/memory.ts";
+import { allocate, type Memory } from "../../ffi/memory.ts";
 import { rlimit } from "../../ffi/structs.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { resourceLimitCount, resourceLimitSize, runtimeFilesMax } from "../../src/base/limits.ts";
 import { SystemError } from "../../src/os/errors.ts";
 import {
   applyLimits,
-  descriptorsMax,
   inheritedLimits,
-  passingDifferences,
   resourceLimits,
   withoutSoftLimit,
-  withSoftLimits,
 } from "../../src/os/resource-limits.ts";
 
 const real = openLibc();
@@ -176,89 +171,12 @@ describe("limits that a process takes on", () => {
   });
 });
 
-describe("limits that a process has for a moment", () => {
-  test("are there while they are used, and not afterwards", () => {
-    const own = block();
-    const kernel = kernelWith(own);
-    const passing = block({ [RLIMIT_CORE]: [1n, 2000n], [RLIMIT_STACK]: [2n, 2000n] });
-    const limits = { own: block(), passing };
-    const seen = withSoftLimits(kernel, limits, [RLIMIT_CORE], () => copyOf(own));
-    expect(seen).toEqual(block({ [RLIMIT_CORE]: [1n, 2000n] }));
-    expect(own).toEqual(block());
+test("a soft limit is as high as the hard one, and then as before", () => {
+  const own = block();
+  let seen: Limit | undefined;
+  withoutSoftLimit(kernelWith(own), RLIMIT_CORE, () => {
+    seen = limitIn(own, RLIMIT_CORE);
   });
-
-  test("are put down when their use or their setting fails", () => {
-    const own = block();
-    const both = [RLIMIT_CORE, RLIMIT_STACK];
-    const passing = block({ [RLIMIT_CORE]: [1n, 2000n], [RLIMIT_STACK]: [3n, 2n] });
-    const limits = { own: block(), passing };
-    const never = () => expect.unreachable();
-    expect(() => withSoftLimits(kernelWith(own), limits, both, never)).toThrow(SystemError);
-    expect(own).toEqual(block());
-    const fail = () => {
-      throw new RangeError("in use");
-    };
-    expect(() => withSoftLimits(kernelWith(own), limits, [RLIMIT_CORE], fail)).toThrow(RangeError);
-    expect(own).toEqual(block());
-  });
-
-  test("a soft limit is as high as the hard one, and then as before", () => {
-    const own = block();
-    let seen: Limit | undefined;
-    withoutSoftLimit(kernelWith(own), RLIMIT_CORE, () => {
-      seen = limitIn(own, RLIMIT_CORE);
-    });
-    expect(seen).toEqual([2000n, 2000n]);
-    expect(own).toEqual(block());
-  });
-});
-
-describe("limits that can be had for a moment", () => {
-  const large = 8n * 1024n * 1024n;
-  const own = block({ [RLIMIT_STACK]: [large, unlimited] });
-  const differences = (given: Readonly<Record<number, Limit>>) =>
-    passingDifferences(own, block({ [RLIMIT_STACK]: [large, unlimited], ...given }));
-
-  test("are those that do not differ", () => {
-    expect(differences({})).toEqual([]);
-  });
-
-  test.each([
-    { what: "core files", given: { [RLIMIT_CORE]: [0n, 2000n] } },
-    { what: "open files", given: { [RLIMIT_NOFILE]: [1n, 2000n] } },
-    { what: "a larger stack", given: { [RLIMIT_STACK]: [unlimited, unlimited] } },
-    { what: "the smallest stack", given: { [RLIMIT_STACK]: [1024n * 1024n, unlimited] } },
-    { what: "the last resource", given: { [resourceLimitCount - 1]: [1n, 2000n] } },
-  ] as { what: string; given: Record<number, Limit> }[])("with $what", ({ given }) => {
-    expect(differences(given)).toEqual(Object.keys(given).map(Number));
-  });
-
-  test("in the order of their numbers", () => {
-    const given: Record<number, Limit> = { 15: [1n, 2000n], 1: [1n, 2000n], 7: [2n, 2000n] };
-    expect(differences(given)).toEqual([1, 7, 15]);
-  });
-
-  test.each([
-    { what: "a lower hard one", given: { [RLIMIT_CORE]: [1000n, 1999n] } },
-    { what: "a higher hard one", given: { [RLIMIT_CORE]: [1000n, 2001n] } },
-    { what: "time", given: { [RLIMIT_CPU]: [999n, 2000n] } },
-    { what: "data", given: { [RLIMIT_DATA]: [999n, 2000n] } },
-    { what: "address space", given: { [RLIMIT_AS]: [1001n, 2000n] } },
-    { what: "processes", given: { [RLIMIT_NPROC]: [999n, 2000n] } },
-    { what: "a tiny stack", given: { [RLIMIT_STACK]: [1024n * 1024n - 1n, unlimited] } },
-    {
-      what: "one of two",
-      given: { [RLIMIT_CORE]: [0n, 2000n], [RLIMIT_AS]: [1001n, 2000n] },
-    },
-  ] as { what: string; given: Record<number, Limit> }[])("but not with $what", ({ given }) => {
-    expect(differences(given)).toBeUndefined();
-  });
-});
-
-test.each([
-  { soft: 0n, bound: 0 },
-  { soft: 1024n, bound: 1024 },
-  { soft: unlimited, bound: Number.MAX_SAFE_INTEGER },
-])("with $soft open files a descriptor's number is below $bound", ({ soft, bound }) => {
-  expect(descriptorsMax(block({ [RLIMIT_NOFILE]: [soft, unlimited] }))).toBe(bound);
+  expect(seen).toEqual([2000n, 2000n]);
+  expect(own).toEqual(block());
 });

@@ -389,7 +389,6 @@ test("the types of messages, what a request asks for and the header keep their n
     spare: 130,
     started: 131,
     failed: 132,
-    executing: 133,
     orders: 134,
     prepared: 135,
     recorded: 136,

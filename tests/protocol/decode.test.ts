@@ -477,7 +477,7 @@ function withFlags(body: Uint8Array, flags: number): Uint8Array {
 describe("other messages", () => {
   const headerOf = (type: number): Header => decodeHeader(rawHeader({ type }), fdCount);
 
-  test.each([0, 6, 63, 71, 127, 139, 0xffff])(
+  test.each([0, 6, 63, 71, 127, 133, 139, 0xffff])(
     "the unknown type %d is refused by number",
     (type) => {
       expect(() => decodeBody(headerOf(type), new Uint8Array(64))).toThrow(ProtocolError);

@@ -4,7 +4,13 @@ import { type LogLevel, logLevels } from "../../daemon/log.ts";
 import { enterOneThread, serve } from "../../daemon/serve.ts";
 import { absolute, creationCandidate } from "../../domain/discovery.ts";
 import { exitCodes } from "../exit-codes.ts";
-import { discoveryOptions, type Options, parseCount, parseSeconds } from "../options.ts";
+import {
+  discoveryOptions,
+  type Options,
+  parseCount,
+  parseSeconds,
+  versionOption,
+} from "../options.ts";
 import { discoveryRequest, ownVariables, surroundings } from "../place.ts";
 import { type Command, helpOption, textValue } from "./command.ts";
 
@@ -46,6 +52,7 @@ const options = {
     description: "write READY=1 to descriptor N when ready, and let the launcher's stdio go",
   },
   help: helpOption,
+  version: versionOption,
 } as const satisfies Options;
 
 export const serveCommand: Command = {

@@ -15,6 +15,7 @@ import {
 import { reasonOf } from "../../os/errors.ts";
 import type { Fd, RawFd } from "../../os/fd.ts";
 import { descriptorNumbers, descriptorTarget, readFile, writeText } from "../../os/files.ts";
+import { forkTwice } from "../../os/fork.ts";
 import { copyHeapAhead } from "../../os/heap.ts";
 import { threadNames } from "../../os/one-thread.ts";
 import { waitFor } from "../../os/poll.ts";
@@ -132,7 +133,7 @@ export async function prepareImage(
         : (flaw ?? before.flaw() ?? terminalsFlaw ?? (await tryFork(sys, log))),
   };
   tell({ type: "prepared", json: JSON.stringify(report) });
-  const spare = serveForks(sys, receiver, daemon);
+  const spare = serveForks(sys, receiver, daemon, forkTwice);
   try {
     replaceEventLoop(sys);
     renewProcessNumbers(sys);

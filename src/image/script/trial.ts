@@ -10,7 +10,7 @@ import { tryReap } from "../../os/children.ts";
 import { check, reasonOf } from "../../os/errors.ts";
 import type { Fd } from "../../os/fd.ts";
 import { openPipe, readToEnd, writeText } from "../../os/files.ts";
-import { inheritHeap } from "../../os/heap.ts";
+import { InheritedHeap } from "../../os/heap.ts";
 import { waitFor } from "../../os/poll.ts";
 import { exitNow } from "../../os/process.ts";
 import { signalNumbers, trySignal } from "../../os/signals.ts";
@@ -20,10 +20,11 @@ import { renewProcessNumbers, renewRandomness, replaceEventLoop } from "./renew.
 /** @returns why no job can be forked out of this process; undefined when it can. */
 export async function tryFork(sys: Sys, log: Fd): Promise<string | undefined> {
   const words: string[] = [];
+  const heap = new InheritedHeap(sys);
   for (let round = 0; round < 2; round++) {
     const { readEnd, writeEnd } = openPipe(sys);
     using answer = readEnd;
-    inheritHeap(sys);
+    heap.renew();
     const pid = check(sys.fork(), "fork");
     if (pid === 0) await beTrial(sys, writeEnd, log);
     writeEnd[Symbol.dispose]();
