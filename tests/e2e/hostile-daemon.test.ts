@@ -17,6 +17,7 @@ import {
 } from "../helpers/hostile-replies.ts";
 import { setting } from "../helpers/property.ts";
 import { type Ended, type Running, Sandbox } from "../helpers/sandbox.ts";
+import { Listener, type Peer } from "../helpers/seqpacket.ts";
 import { type SentSignal, Tracer, tracingLacks } from "../helpers/tracer.ts";
 import { until } from "../helpers/wait.ts";
 
@@ -97,6 +98,40 @@ describe.skipIf(tracingLacks !== "").each([...clientKinds])(
     }
   },
 );
+
+test(
+  "a daemon that is silent, or goes away with the request",
+  async () => {
+    const all = clientKinds.flatMap((kind) => [expectWords(kind, ["-w"]), expectWords(kind, [])]);
+    await Promise.all(all);
+  },
+  hangTimeoutMs,
+);
+
+/** Of two clients, one gets no answer, and the daemon of the other goes away. */
+async function expectWords(kind: ClientKind, options: readonly string[]): Promise<void> {
+  const path = box.path(`silent-${kind}-${options.length}.sock`);
+  using listener = Listener.at(path);
+  const start = (): Running =>
+    box.start([join(box.bin, "pfc"), "--socket", path, ...options, "true"], {
+      env: environmentFor(kind),
+    });
+  const clients = [start(), start()];
+  const takeRequest = async (peer: Peer): Promise<Running | undefined> => {
+    await peer.answer(); // and its descriptors are not kept
+    return clients.find(({ pid }) => pid === peer.pid);
+  };
+  using silent = await listener.accept();
+  const waiting = await takeRequest(silent);
+  const gone = await listener.accept();
+  const left = await takeRequest(gone);
+  gone.close();
+  const ends = await Promise.all([left?.ended, waiting?.ended]);
+  expect(ends.map((ended) => ended?.end)).toEqual([preforkFailed, preforkFailed]);
+  const who = `pfc: the daemon at ${path} (pid ${process.pid})`;
+  expect(ends[0]?.stderr).toBe(`${who} closed the connection without an answer\n`);
+  expect(ends[1]?.stderr).toBe(`${who} has not answered for 10 s (is it stopped?)\n`);
+}
 
 /** How the client ended; "hung" when it had to be killed. */
 async function endOf(client: Running): Promise<Ended | "hung"> {

@@ -48,6 +48,9 @@ export interface Allowed {
 /** What the job's group gets when the daemon is gone. */
 const signalsWhenGone = { hangup: [1, 18], term: [15, 18], kill: [9], continue: [] } as const;
 
+/** A client must be able to read a message of this size. */
+const readBytesMin = 8192;
+
 const pidMax = 0x7fff_ffff;
 const types: readonly number[] = [
   ...[0, wire.run, wire.signal, wire.ping, wire.status, wire.stop],
@@ -252,9 +255,10 @@ function take({ bytes, fdCount, isOwnPid }: Reply, allowed: Allowed, waits: bool
   if (field(0) !== wire.magic || view.getUint16(4, true) !== wire.major) return fail();
   const [type, flags, bodySize] = [view.getUint16(6, true), field(8), field(12)];
   const size = bytes.length - wire.headerSize;
-  if (field(16) !== fdCount || (flags & wire.bodyInMemfd) !== 0) return fail();
+  const fdsTold = field(16);
+  if ((fdsTold !== fdCount && fdsTold > 0) || (flags & wire.bodyInMemfd) !== 0) return fail();
   // A daemon has no reason for these; who does not look at them goes on.
-  if (flags !== 0 || fdCount > 0) allowed.failure = true;
+  if (flags !== 0 || fdCount > 0 || bytes.length > readBytesMin) allowed.failure = true;
   if (bodySize !== size) {
     if (type !== wire.refused) return fail();
     allowed.failure = true; // its reason is told as far as it came
