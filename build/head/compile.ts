@@ -15,7 +15,9 @@ const alignment = 16n;
 
 if (process.arch !== "x64") {
   // Its code for arm64 takes each address out of a table of absolute ones: see docs/head.md.
-  throw new Error(`Bun's C compiler makes no code for ${process.arch} that runs wherever it is put`);
+  throw new Error(
+    `Bun's C compiler makes no code for ${process.arch} that runs wherever it is put`,
+  );
 }
 const [contractPath = "", outPath = ""] = process.argv.slice(2);
 const where = { returns: "i64", args: [] } as const;
