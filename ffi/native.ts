@@ -13,7 +13,17 @@ interface Native {
       Record<string, { readonly args: readonly string[]; readonly returns: string }>
     >,
   ): Error | { readonly symbols: Readonly<Record<string, unknown>> };
+  /** The same for functions that are in memory already, each at its `ptr`. */
+  linkSymbols(
+    functions: Readonly<
+      Record<
+        string,
+        { readonly ptr: number; readonly args: readonly string[]; readonly returns: string }
+      >
+    >,
+  ): Error | { readonly symbols: Readonly<Record<string, unknown>> };
   ptr(buffer: ArrayBuffer): Pointer;
+  toArrayBuffer(address: number, offset: number, size: number): ArrayBuffer;
   readonly read: { i32(address: Pointer, offset: number): number };
 }
 

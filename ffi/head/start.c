@@ -3,7 +3,7 @@
 
 // Written by the build into the finished head (build/head/elf.ts): where Bun begins, and the program headers ld.so is to see. In the code,
 // since there is no data of ours: nothing here is ever written to.
-struct parameters { char magic[16]; u64 entry, phnum; struct phdr phdrs[16]; };
+struct parameters { char magic[16]; u64 entry, phnum, serveForks; struct phdr phdrs[16]; };
 const volatile struct parameters *pf_parameters(void) __attribute__((visibility("hidden"))); // no `extern`: that would be read from a table
 __asm__(PARAMETERS);
 

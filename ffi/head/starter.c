@@ -32,13 +32,32 @@ static int read_job(struct job *j, const u8 *body, u64 size) {
   return 1;
 }
 
-// Answers the daemon about the job `id`.
-static void answer(u32 id, u32 type, u32 first, u32 second, u32 size) {
+// Receives one job at `socket`, with its descriptors in `rights` and its body in `in`, or in memory that `body` and `size` tell of. Returns 1, 0 for
+// what cannot be a job, or -1: nothing will come any more.
+static int receive_job(long socket, struct message *in, struct rights *rights, struct job *j, const u8 **body) {
+  struct iovec io;
+  struct msghdr message;
+  long size;
+  int isLarge;
+  io.base = in; io.size = sizeof *in;
+  memset(&message, 0, sizeof message);
+  message.iov = &io; message.iovlen = 1; message.control = rights; message.controllen = sizeof *rights;
+  do size = pf_call3(SYS_recvmsg, socket, (long)&message, MSG_CMSG_CLOEXEC); while (size == -EINTR);
+  if (size < (long)sizeof in->header || in->header.magic != MAGIC || in->header.type != MESSAGE_run) return -1;
+  isLarge = in->header.flags & FLAG_BODY_IN_MEMFD;
+  j->fds = rights->fds + isLarge;
+  *body = in->body;
+  if (isLarge) *body = (const u8 *)pf_call6(SYS_mmap, 0, in->header.size, PROT_READ, MAP_PRIVATE, rights->fds[0], 0);
+  return (long)*body >= 0 && !(message.flags & (MSG_TRUNC | MSG_CTRUNC)) && read_job(j, *body, in->header.size);
+}
+
+// Answers the daemon, at `socket`, about the job `id`.
+static void answer(long socket, u32 id, u32 type, u32 first, u32 second, u32 size) {
   struct { struct header header; u32 body[2]; } m;
   m.header.magic = MAGIC; m.header.major = PROTOCOL_MAJOR; m.header.type = (u16)type; m.header.flags = 0;
   m.header.size = size; m.header.fds = 0; m.header.id = id;
   m.body[0] = first; m.body[1] = second;
-  pf_call6(SYS_sendto, STARTER_SOCKET, (long)&m, (long)(sizeof m.header + size), MSG_NOSIGNAL, 0, 0);
+  pf_call6(SYS_sendto, socket, (long)&m, (long)(sizeof m.header + size), MSG_NOSIGNAL, 0, 0);
 }
 
 // Makes the child of one job. It shares nothing with us but `report`; we go on when it has become the program, or has ended.
@@ -52,47 +71,35 @@ static void start_job(struct report *report, const struct job *j, u32 id) {
     report->isFailed = 1;
     pf_call1(SYS_exit_group, 127);
   }
-  if (child < 0) answer(id, MESSAGE_notStarted, STAGE_process, (u32)-child, 8);
-  else if (report->isFailed) answer(id, MESSAGE_notStarted, report->stage, report->error, 8);
-  else answer(id, MESSAGE_started, (u32)child, 0, 4);
+  if (child < 0) answer(STARTER_SOCKET, id, MESSAGE_notStarted, STAGE_process, (u32)-child, 8);
+  else if (report->isFailed) answer(STARTER_SOCKET, id, MESSAGE_notStarted, report->stage, report->error, 8);
+  else answer(STARTER_SOCKET, id, MESSAGE_started, (u32)child, 0, 4);
 }
 
 // Never returns.
 static void starter(void) {
   const volatile struct phdr *first = header_of(PT_LOAD, 0), *head = header_of(PT_LOAD, 1);
   const u8 *body;
-  int fd, isLarge;
-  struct iovec io;
-  struct msghdr message;
+  int fd, result;
   struct job job;
+  struct report *report = (struct report *)pf_call6(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, STARTER_REPORT, 0);
   u32 own[ATTRIBUTES_MAX];
   struct rights rights;
   struct message in;
-  long size, page = pf_call6(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, STARTER_REPORT, 0);
-  if (page < 0) pf_call1(SYS_exit_group, PREFORK_FAILED);
+  if ((long)report < 0 || !own_attributes(own)) pf_call1(SYS_exit_group, PREFORK_FAILED);
   set_mask(SIG_SETMASK, ~0ul);
-  pf_call2(SYS_prctl, PR_SET_NAME, (long)"pfd-starter");
+  pf_call2(SYS_prctl, PR_SET_NAME, (long)STARTER_NAME);
   // A child need not copy the mappings of a program that never begins.
   pf_call2(SYS_munmap, (long)(first->vaddr & -4096ul), (long)((head->vaddr & -65536ul) - (first->vaddr & -4096ul)));
   for (fd = STARTER_SOCKET; fd <= STARTER_REPORT; fd++) pf_call3(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
-  if (!own_attributes(own)) pf_call1(SYS_exit_group, PREFORK_FAILED);
+  job.own = own;
   for (;;) {
-    ((struct report *)page)->child = 0;
-    io.base = &in; io.size = sizeof in;
-    memset(&message, 0, sizeof message);
-    message.iov = &io; message.iovlen = 1; message.control = &rights; message.controllen = sizeof rights;
-    size = pf_call3(SYS_recvmsg, STARTER_SOCKET, (long)&message, MSG_CMSG_CLOEXEC);
-    if (size == -EINTR) continue;
-    if (size < (long)sizeof in.header || in.header.magic != MAGIC || in.header.type != MESSAGE_run) pf_call1(SYS_exit_group, 0);
-    body = in.body;
-    isLarge = in.header.flags & FLAG_BODY_IN_MEMFD ? 1 : 0;
-    job.own = own;
-    job.fds = rights.fds + isLarge;
-    if (isLarge) body = (const u8 *)pf_call6(SYS_mmap, 0, in.header.size, PROT_READ, MAP_PRIVATE, rights.fds[0], 0);
-    if ((long)body < 0) answer(in.header.id, MESSAGE_notStarted, STAGE_process, (u32)-(long)body, 8);
-    else if (message.flags & (MSG_TRUNC | MSG_CTRUNC) || !read_job(&job, body, in.header.size)) answer(in.header.id, MESSAGE_notStarted, STAGE_descriptors, EMFILE, 8);
-    else start_job((struct report *)page, &job, in.header.id);
-    if (isLarge && (long)body >= 0) pf_call2(SYS_munmap, (long)body, in.header.size);
+    report->child = 0;
+    result = receive_job(STARTER_SOCKET, &in, &rights, &job, &body);
+    if (result < 0) pf_call1(SYS_exit_group, 0);
+    if (result) start_job(report, &job, in.header.id);
+    else answer(STARTER_SOCKET, in.header.id, MESSAGE_notStarted, STAGE_descriptors, EMFILE, 8);
+    if (body != in.body && (long)body >= 0) pf_call2(SYS_munmap, (long)body, in.header.size);
     pf_call3(SYS_close_range, STARTER_REPORT + 1, 0x7fffffff, 0);
   }
 }

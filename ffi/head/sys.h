@@ -8,7 +8,7 @@ typedef unsigned char u8;
 #if defined(__x86_64__)
 enum {
   SYS_read = 0, SYS_close = 3, SYS_mmap = 9, SYS_munmap = 11, SYS_rt_sigaction = 13, SYS_rt_sigprocmask = 14, SYS_ioctl = 16,
-  SYS_write = 1, SYS_writev = 20, SYS_getpid = 39, SYS_socket = 41, SYS_connect = 42, SYS_sendto = 44, SYS_sendmsg = 46, SYS_recvmsg = 47,
+  SYS_write = 1, SYS_writev = 20, SYS_getpid = 39, SYS_brk = 12, SYS_socket = 41, SYS_socketpair = 53, SYS_connect = 42, SYS_sendto = 44, SYS_sendmsg = 46, SYS_recvmsg = 47,
   SYS_setsockopt = 54, SYS_getsockopt = 55, SYS_clone = 56, SYS_execve = 59, SYS_kill = 62, SYS_fcntl = 72, SYS_getcwd = 79,
   SYS_fchdir = 81, SYS_umask = 95, SYS_geteuid = 107, SYS_setpgid = 109, SYS_setsid = 112, SYS_getpgid = 121,
   SYS_personality = 135, SYS_getpriority = 140, SYS_setpriority = 141, SYS_prctl = 157, SYS_sched_setaffinity = 203,
@@ -19,7 +19,7 @@ enum {
 #elif defined(__aarch64__)
 enum {
   SYS_read = 63, SYS_close = 57, SYS_mmap = 222, SYS_munmap = 215, SYS_rt_sigaction = 134, SYS_rt_sigprocmask = 135, SYS_ioctl = 29,
-  SYS_write = 64, SYS_writev = 66, SYS_getpid = 172, SYS_socket = 198, SYS_connect = 203, SYS_sendto = 206, SYS_sendmsg = 211, SYS_recvmsg = 212,
+  SYS_write = 64, SYS_writev = 66, SYS_getpid = 172, SYS_brk = 214, SYS_socket = 198, SYS_socketpair = 199, SYS_connect = 203, SYS_sendto = 206, SYS_sendmsg = 211, SYS_recvmsg = 212,
   SYS_setsockopt = 208, SYS_getsockopt = 209, SYS_clone = 220, SYS_execve = 221, SYS_kill = 129, SYS_fcntl = 25, SYS_getcwd = 17,
   SYS_fchdir = 50, SYS_umask = 166, SYS_geteuid = 175, SYS_setpgid = 154, SYS_setsid = 157, SYS_getpgid = 155,
   SYS_personality = 92, SYS_getpriority = 141, SYS_setpriority = 140, SYS_prctl = 167, SYS_sched_setaffinity = 122,
@@ -85,16 +85,16 @@ static inline long pf_call3(long number, long a, long b, long c) {
 static void set_mask(int how, u64 mask) { pf_call4(SYS_rt_sigprocmask, how, (long)&mask, 0, 8); }
 
 // The parameters, and where they are: Bun's compiler would look them up in a table of addresses, which there is not.
-#define PARAMETERS_AT ".text\n.balign 16\n.ascii \"PREFORK-HEAD-03\\0\"\n.skip 912\n.globl pf_parameters\n.hidden pf_parameters\npf_parameters:\n"
+#define PARAMETERS_AT ".text\n.balign 16\n.ascii \"PREFORK-HEAD-03\\0\"\n.skip 920\n.globl pf_parameters\n.hidden pf_parameters\npf_parameters:\n"
 // Where the kernel enters: calls `pf_head` with the stack as it came and with what it found in rdx (x0), and jumps where that says with both as
 // they were. Stands right in front of `pf_head`. Bun's compiler has no instructions of arm64 in its assembler, so those are numbers.
 #define ENTRY_AT ".text\n.globl pf_entry\n.hidden pf_entry\npf_entry:\n"
 #if defined(__x86_64__)
-#define PARAMETERS PARAMETERS_AT " lea .-928(%rip),%rax\n ret\n"
+#define PARAMETERS PARAMETERS_AT " lea .-936(%rip),%rax\n ret\n"
 #define ENTRY ENTRY_AT " xor %ebp,%ebp\n mov %rsp,%rbx\n mov %rdx,%r12\n mov %rsp,%rdi\n mov %rdx,%rsi\n and $-16,%rsp\n call pf_head\n" \
   " mov %rbx,%rsp\n mov %r12,%rdx\n xor %ebx,%ebx\n xor %r12d,%r12d\n xor %ecx,%ecx\n xor %esi,%esi\n xor %edi,%edi\n jmp *%rax\n"
 #else
-#define PARAMETERS PARAMETERS_AT ".long 0x10ffe300,0xd65f03c0\n" // adr x0,.-928; ret
+#define PARAMETERS PARAMETERS_AT ".long 0x10ffe2c0,0xd65f03c0\n" // adr x0,.-936; ret
 // mov x29,#0; mov x19,sp; mov x20,x0; mov x1,x0; mov x0,sp; bl pf_head; mov sp,x19; mov x16,x0; mov x0,x20; mov x19,#0; mov x20,#0; br x16
 #define ENTRY ENTRY_AT ".long 0xd280001d,0x910003f3,0xaa0003f4,0xaa0003e1,0x910003e0,0x94000007,0x9100027f,0xaa0003f0,0xaa1403e0,0xd2800013,0xd2800014," \
   "0xd61f0200\n"

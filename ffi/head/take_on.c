@@ -77,14 +77,15 @@ static long take_on_attributes(const u32 *wanted, const u32 *own) {
   return result;
 }
 
-// Puts each descriptor under its number; all others are close-on-exec. Returns 0 or an errno, negated.
-static long take_on_descriptors(const struct job *j, int *sources) {
+// Puts each descriptor under its number; all others are close-on-exec. `link`, if there is one, moves behind them. Returns 0 or an errno, negated.
+static long take_on_descriptors(const struct job *j, int *sources, long *link) {
   u32 highest = 2, i, given = 0;
   long fd;
   for (i = 0; i < j->count; i++) {
     if (j->descriptors[i * 2] > highest) highest = j->descriptors[i * 2];
     if (j->descriptors[i * 2] < 3) given |= 1u << j->descriptors[i * 2];
   }
+  if (link && (*link = pf_call3(SYS_fcntl, *link, F_DUPFD_CLOEXEC, highest + 1)) < 0) return *link;
   // Those that stand where another is to be put move out of the way first.
   for (i = 0; i < j->count; i++) {
     fd = j->fds[j->descriptors[i * 2 + 1]];
@@ -97,6 +98,20 @@ static long take_on_descriptors(const struct job *j, int *sources) {
     if (fd < 0) return fd;
   }
   for (i = 0; i < 3; i++) if (!(given >> i & 1)) pf_call1(SYS_close, i);
+  return 0;
+}
+
+// Takes on session or group, umask, directory, descriptors and controlling terminal. Returns the stage at which that failed, with the errno.
+static u32 take_on_place(const struct job *j, long *link, u32 *error) {
+  long result;
+  int hasTerminal = j->flags & RUN_controllingTerminal, sources[KERNEL_FDS_MAX];
+#define STEP(call, stage) if ((result = (call)) < 0) { *error = (u32)-result; return stage; }
+  *error = 0;
+  STEP(hasTerminal ? pf_call0(SYS_setsid) : pf_call2(SYS_setpgid, 0, 0), STAGE_session)
+  pf_call1(SYS_umask, j->attributes[AT_UMASK]);
+  STEP(pf_call1(SYS_fchdir, j->fds[j->directory]), STAGE_directory)
+  STEP(take_on_descriptors(j, sources, link), STAGE_descriptors)
+  if (hasTerminal) STEP(pf_call3(SYS_ioctl, 0, TIOCSCTTY, 0), STAGE_terminal)
   return 0;
 }
 
@@ -157,17 +172,10 @@ static const char **point_to(const char **at, struct strings list) {
 // The child's way from its birth to the program. Returns the stage at which it failed.
 static u32 become(const struct job *j, u32 *error) {
   long result;
-  int hasTerminal = j->flags & RUN_controllingTerminal;
   u64 room = ((u64)j->argv.count + j->env.count + 3) * sizeof(char *);
   const char **argv, **envp;
-  int sources[KERNEL_FDS_MAX];
-  *error = 0;
-#define STEP(call, stage) if ((result = (call)) < 0) { *error = (u32)-result; return stage; }
-  STEP(hasTerminal ? pf_call0(SYS_setsid) : pf_call2(SYS_setpgid, 0, 0), STAGE_session)
-  pf_call1(SYS_umask, j->attributes[AT_UMASK]);
-  STEP(pf_call1(SYS_fchdir, j->fds[j->directory]), STAGE_directory)
-  STEP(take_on_descriptors(j, sources), STAGE_descriptors)
-  if (hasTerminal) STEP(pf_call3(SYS_ioctl, 0, TIOCSCTTY, 0), STAGE_terminal)
+  u32 stage = take_on_place(j, 0, error);
+  if (*error) return stage;
   STEP(pf_call6(SYS_mmap, 0, (long)room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), STAGE_process)
   argv = (const char **)result + 1;
   envp = point_to(argv, j->argv);

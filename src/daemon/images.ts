@@ -7,6 +7,7 @@
  * a job does not depend on its image any more. What cannot be had warm is run cold by jobs.ts.
  */
 
+import { errnoText } from "../../ffi/errno-names.ts";
 import {
   demandMs,
   imageBackoffMs,
@@ -259,7 +260,7 @@ export class Image implements Disposable {
         break;
       }
       case "failed":
-        return this.#giveUp(message.reason);
+        return this.#giveUp(message.reason || `cannot fork: ${errnoText(message.errno)}`);
       default:
         return this.#giveUp(`sent a message of type ${message.type}`);
     }

@@ -5,7 +5,13 @@
 import { Scope } from "../base/scope.ts";
 import { parseWaitStatus } from "../base/wait-status.ts";
 import type { Orders } from "../domain/warmth.ts";
-import { commandName, errorRefused, type Refused } from "../execution/program.ts";
+import {
+  commandName,
+  errorRefused,
+  type Refused,
+  refusalOf,
+  type StartFailure,
+} from "../execution/program.ts";
 import { SystemError } from "../os/errors.ts";
 import type { Fd, RawFd } from "../os/fd.ts";
 import { signalName, signalNumbers, trySignal } from "../os/signals.ts";
@@ -224,6 +230,7 @@ export class Starter {
       received[Symbol.dispose]();
       if (message.type === "started") this.#started();
       if (message.type === "refused") this.#refused(message);
+      if (message.type === "notStarted") this.#notStarted(message);
       if (message.type === "unfit") this.#unfit(message.reason);
       if (message.type === "recorded") this.#start?.onRecorded?.(message.json);
     }
@@ -255,6 +262,10 @@ export class Starter {
     if (!this.#start?.onRecorded) this.hangUp();
     this.#events.onUsed?.();
     this.#start?.onStarted(this.pid);
+  }
+
+  #notStarted(failure: StartFailure): void {
+    if (this.#start) this.#refused(refusalOf(this.#start.request, failure));
   }
 
   #refused(refused: Refused): void {

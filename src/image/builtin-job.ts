@@ -3,7 +3,7 @@
  * (spare.ts), or started for the occasion because no image serves.
  */
 import type { Sys } from "../../ffi/sys.ts";
-import { latin1, strings } from "../base/strings.ts";
+import { latin1, type StringList, strings } from "../base/strings.ts";
 import { type BuiltinName, commandProcessName, isBuiltin } from "../domain/builtins.ts";
 import { errorRefused, type Refused, refusalOf } from "../execution/program.ts";
 import { SystemError } from "../os/errors.ts";
@@ -62,13 +62,19 @@ function refusalFor(error: unknown, request: RunRequest): Refused {
   return errorRefused(request, error);
 }
 
+/** Runs the built-in command of a job that has been taken on. The process ends here. */
+export function runBuiltin(sys: Sys, argv: StringList): never {
+  const builtin = builtinOf({ argv });
+  exitNow(sys, builtin ? runCommand(sys, builtin.name, builtin.args) : 1);
+}
+
 interface Builtin {
   readonly name: BuiltinName;
   readonly args: readonly string[];
 }
 
 /** The command of ours that a request names, if it does. */
-export function builtinOf({ argv }: RunRequest): Builtin | undefined {
+export function builtinOf({ argv }: Pick<RunRequest, "argv">): Builtin | undefined {
   const [name = "", ...args] = strings(argv).map(latin1);
   return isBuiltin(name) ? { name, args } : undefined;
 }

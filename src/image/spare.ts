@@ -5,6 +5,8 @@
  * that nobody has called before. So the image rehearses, before its first fork: it goes the whole way
  * of a job, up to the command's own code, on /dev/null. A spare rehearses nothing.
  */
+import { arrivalAt, arrivalOf } from "../../ffi/head.ts";
+import { copyOf } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { fromLatin1, stringList } from "../base/strings.ts";
 import { type Fd, standard } from "../os/fd.ts";
@@ -26,14 +28,27 @@ const rounds = 8;
  */
 export function rehearseSpare(sys: Sys, receiver: MessageReceiver, daemon: Fd): Fd {
   restoreIgnoredByBun(sys);
+  const [argv, env] = [ownArguments(sys), ownEnvironment(sys)]; // a rehearsal has others shown
   let link = rehearse(sys, receiver, daemon);
   // Not later: after it the memory for each kind of object begins in another block, which has to be swept.
   Bun.gc(true);
   for (let round = 1; round < rounds; round++) link = rehearse(sys, receiver, link);
   // What cannot be rehearsed is at least linked.
   for (const name of ["setsid", "setpriority", "_exit"] as const) void sys[name];
-  setShownWords(sys, ownArguments(sys), ownEnvironment(sys)); // it is shown as what it is
+  setShownWords(sys, argv, env); // it is shown as what it is
   return link;
+}
+
+/** The same where the head takes a job on: the way from there through the command itself. 1 is /dev/null. */
+export function rehearseCommand(sys: Sys): void {
+  const words = copyOf(fromLatin1("add\x001\x000.2\0"));
+  const arrival = arrivalOf(words, 3);
+  for (let round = 0; round < rounds; round++) {
+    const builtin = builtinOf({ argv: arrivalAt(arrival.address) });
+    if (builtin) runCommand(sys, builtin.name, builtin.args);
+    if (round === 0) Bun.gc(true); // as above
+  }
+  void sys._exit;
 }
 
 /** Runs a job of our own. */

@@ -4,29 +4,51 @@
  * It leaves when the daemon's end of the socket closes. docs/fork-safety.md has the rules it keeps.
  */
 
+import { linkServeForks } from "../../ffi/head.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { Scope } from "../base/scope.ts";
 import { imageName } from "../domain/builtins.ts";
 import { reasonOf, SystemError } from "../os/errors.ts";
-import { Fd } from "../os/fd.ts";
+import { type HeadPart, ownHead } from "../os/executable.ts";
+import { Fd, type RawFd } from "../os/fd.ts";
 import { type Fork, forkSibling } from "../os/fork.ts";
 import { InheritedHeap } from "../os/heap.ts";
 import { isAlone, threadNames } from "../os/one-thread.ts";
-import { exitNow, setProcessName } from "../os/process.ts";
+import { exitNow, setProcessName, shownPlaces } from "../os/process.ts";
+import { restoreIgnoredByBun } from "../os/signals.ts";
 import { socketPair } from "../os/socket.ts";
 import type { Message } from "../protocol/messages.ts";
 import { MessageReceiver, sendMessage } from "../transport/channel.ts";
-import { runBuiltinJob } from "./builtin-job.ts";
-import { rehearseSpare } from "./spare.ts";
+import { runBuiltin, runBuiltinJob } from "./builtin-job.ts";
+import { rehearseCommand, rehearseSpare } from "./spare.ts";
 
 /** Runs the image of the built-in commands, on the socket that the daemon left at `socketNumber`. */
 export function runImage(sys: Sys, socketNumber: number): never {
   setProcessName(sys, imageName);
+  const head = ownHead(sys);
+  if (head) serveNatively(sys, head, socketNumber);
   const receiver = new MessageReceiver(sys);
   const daemon = rehearseSpare(sys, receiver, new Fd(sys, socketNumber));
-  sendMessage(sys, daemon.raw, { id: 0, message: { type: "ready" } });
+  sendMessage(sys, daemon.raw, ready);
   runBuiltinJob(sys, receiver, serveForks(sys, receiver, daemon, forkSibling));
 }
+
+/**
+ * Serves forks by the head: between two forks, and between a job's arrival and its command, nothing of JavaScript runs,
+ * which would write to pages that each child has to copy. So only the command itself is rehearsed.
+ */
+function serveNatively(sys: Sys, { serveForks: address }: HeadPart, socketNumber: number): never {
+  restoreIgnoredByBun(sys);
+  rehearseCommand(sys);
+  refuseThreads(sys);
+  const serve = linkServeForks(address);
+  const shown = shownPlaces(sys);
+  sendMessage(sys, socketNumber as RawFd, ready);
+  new InheritedHeap(sys).renew();
+  runBuiltin(sys, serve(socketNumber, shown));
+}
+
+const ready = { id: 0, message: { type: "ready" } } as const;
 
 /**
  * Forks a spare whenever the daemon asks for one. Returns in the spares, once in each, with the socket

@@ -64,7 +64,7 @@ export function setShownWords(sys: Sys, argv: StringList, env: StringList): void
   words.set(env.bytes, argv.bytes.length);
   const environment = words.from(argv.bytes.length);
   // The whole map is set: what is to stay has to be said, too.
-  fixedPlaces ??= placesThatStay(sys);
+  fixedPlaces ??= shownPlaces(sys);
   const map = copyOf(fixedPlaces);
   prctlMmMap.set(map, "brk", check(sys.sbrk(0), "sbrk"));
   prctlMmMap.point(map, "arg_start", words);
@@ -77,7 +77,7 @@ export function setShownWords(sys: Sys, argv: StringList, env: StringList): void
 const shownWords: Memory[] = [];
 
 /** Where the kernel believes the parts of our memory to be that stay where they are, also in those forked out of us. */
-function placesThatStay(sys: Sys): Memory {
+export function shownPlaces(sys: Sys): Memory {
   const map = allocate(prctlMmMap.size);
   const field = statFields(sys);
   prctlMmMap.set(map, "start_code", field(26));

@@ -1,5 +1,5 @@
 import { version } from "../../base/version.ts";
-import { hasHead } from "../../os/executable.ts";
+import { ownHead } from "../../os/executable.ts";
 import { protocolMajor } from "../../protocol/messages.ts";
 import { type Command, helpOption } from "./command.ts";
 
@@ -20,7 +20,7 @@ export const versionCommand: Command = {
   run: ({ sys, output }, values) => {
     output.print(`prefork ${version} (protocol ${protocolMajor}, bun ${Bun.version})\n`);
     if (values["verbose"] !== true) return 0;
-    const head = hasHead(sys)
+    const head = ownHead(sys)
       ? "head: native client and starter"
       : "head: none (runs and starts are Bun's, and slower: see docs/head.md)";
     output.print(`${head}\n`);
