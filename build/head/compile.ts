@@ -13,11 +13,19 @@ const endMark = "PREFORK-HEAD-END\0";
 /** Where the head begins is a multiple of this, so that what it has aligned is aligned. */
 const alignment = 16n;
 
+if (process.arch !== "x64") {
+  // Its code for arm64 takes each address out of a table of absolute ones: see docs/head.md.
+  throw new Error(
+    `Bun's C compiler makes no code for ${process.arch} that runs wherever it is put`,
+  );
+}
 const [contractPath = "", outPath = ""] = process.argv.slice(2);
 const where = { returns: "i64", args: [] } as const;
 const { symbols } = cc({
   source: join(import.meta.dir, "../../ffi/head/head.c"),
   include: [dirname(contractPath)],
+  // No libc is looked for: a machine need not have the one to link with.
+  flags: ["-nostdlib"],
   symbols: {
     pf_where_code: where,
     pf_where_entry: where,

@@ -17,11 +17,14 @@
 #include "take_on.c"
 #include "starter.c"
 
-// Which face are we? Returns where to jump to, when none of ours.
-__attribute__((used, visibility("hidden"))) u64 pf_head(u64 *stack) {
+__asm__(ENTRY);
+// Which face are we? Returns where to jump to, when none of ours. When ld.so was run as the program ("ld.so prefork"), it has loaded everything by
+// now, and hands over what is to be called at the end (`atExit`): then Bun begins at once.
+__attribute__((used, visibility("hidden"))) u64 pf_head(u64 *stack, u64 atExit) {
   struct context c;
   int count = (int)stack[0], options = 0, status = NOT_OURS;
   char **words = (char **)(stack + 1), **environment = words + count + 1;
+  if (atExit) return pf_parameters()->entry;
   if (count > 0) {
     const char *name = words[0], *at;
     for (at = name; *at; at++) if (*at == '/') name = at + 1;
@@ -35,7 +38,6 @@ __attribute__((used, visibility("hidden"))) u64 pf_head(u64 *stack) {
   return let_bun_begin(stack);
 }
 
-__asm__(ENTRY);
 #ifdef __TINYC__
 // For the build: where things are. The last text marks the end of what is ours.
 void pf_entry(void);

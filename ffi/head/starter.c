@@ -73,7 +73,7 @@ static void starter(void) {
   set_mask(SIG_SETMASK, ~0ul);
   pf_call2(SYS_prctl, PR_SET_NAME, (long)"pfd-starter");
   // A child need not copy the mappings of a program that never begins.
-  pf_call2(SYS_munmap, (long)(first->vaddr & -4096ul), (long)(head->vaddr - (first->vaddr & -4096ul)) & -4096l);
+  pf_call2(SYS_munmap, (long)(first->vaddr & -4096ul), (long)((head->vaddr & -65536ul) - (first->vaddr & -4096ul)));
   for (fd = STARTER_SOCKET; fd <= STARTER_REPORT; fd++) pf_call3(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
   if (!own_attributes(own)) pf_call1(SYS_exit_group, PREFORK_FAILED);
   for (;;) {

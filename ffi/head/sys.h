@@ -61,7 +61,8 @@ CALL(pf_call6, long a, long b, long c, long d, long e, long f)
 #if defined(__x86_64__)
 __asm__(NAMES " mov %rdi,%rax\n mov %rsi,%rdi\n mov %rdx,%rsi\n mov %rcx,%rdx\n mov %r8,%r10\n mov %r9,%r8\n mov 8(%rsp),%r9\n syscall\n ret\n");
 #else
-__asm__(NAMES " mov x8,x0\n mov x0,x1\n mov x1,x2\n mov x2,x3\n mov x3,x4\n mov x4,x5\n mov x5,x6\n svc #0\n ret\n");
+// mov x8,x0; mov x0,x1; mov x1,x2; mov x2,x3; mov x3,x4; mov x4,x5; mov x5,x6; svc #0; ret
+__asm__(NAMES ".long 0xaa0003e8,0xaa0103e0,0xaa0203e1,0xaa0303e2,0xaa0403e3,0xaa0503e4,0xaa0603e5,0xd4000001,0xd65f03c0\n");
 #endif
 #else
 static inline long pf_call6(long number, long a, long b, long c, long d, long e, long f) {
@@ -84,16 +85,17 @@ static inline long pf_call3(long number, long a, long b, long c) {
 static void set_mask(int how, u64 mask) { pf_call4(SYS_rt_sigprocmask, how, (long)&mask, 0, 8); }
 
 // The parameters, and where they are: Bun's compiler would look them up in a table of addresses, which there is not.
-#define PARAMETERS_AT ".text\n.balign 16\npf_parameters_here: .ascii \"PREFORK-HEAD-03\\0\"\n.skip 912\n.globl pf_parameters\n.hidden pf_parameters\n"
-// Entered by the kernel with rdx (x0) 0; when ld.so was run as the program ("ld.so prefork"), it has loaded everything by now and says so there:
-// the program begins at once. Else `pf_head` says where to begin, with the stack as the kernel gave it. See start.c.
-#define ENTRY_AT ".text\n.globl pf_entry\n.hidden pf_entry\n"
+#define PARAMETERS_AT ".text\n.balign 16\n.ascii \"PREFORK-HEAD-03\\0\"\n.skip 912\n.globl pf_parameters\n.hidden pf_parameters\npf_parameters:\n"
+// Where the kernel enters: calls `pf_head` with the stack as it came and with what it found in rdx (x0), and jumps where that says with both as
+// they were. Stands right in front of `pf_head`. Bun's compiler has no instructions of arm64 in its assembler, so those are numbers.
+#define ENTRY_AT ".text\n.globl pf_entry\n.hidden pf_entry\npf_entry:\n"
 #if defined(__x86_64__)
-#define PARAMETERS PARAMETERS_AT "pf_parameters: lea pf_parameters_here(%rip),%rax\n ret\n"
-#define ENTRY ENTRY_AT "pf_entry: test %rdx,%rdx\n jz 1f\n jmp *pf_parameters_here+16(%rip)\n1: xor %ebp,%ebp\n mov %rsp,%rbx\n mov %rsp,%rdi\n" \
-  " and $-16,%rsp\n call pf_head\n mov %rbx,%rsp\n xor %edx,%edx\n xor %ebx,%ebx\n xor %ecx,%ecx\n xor %esi,%esi\n xor %edi,%edi\n jmp *%rax\n"
+#define PARAMETERS PARAMETERS_AT " lea .-928(%rip),%rax\n ret\n"
+#define ENTRY ENTRY_AT " xor %ebp,%ebp\n mov %rsp,%rbx\n mov %rdx,%r12\n mov %rsp,%rdi\n mov %rdx,%rsi\n and $-16,%rsp\n call pf_head\n" \
+  " mov %rbx,%rsp\n mov %r12,%rdx\n xor %ebx,%ebx\n xor %r12d,%r12d\n xor %ecx,%ecx\n xor %esi,%esi\n xor %edi,%edi\n jmp *%rax\n"
 #else
-#define PARAMETERS PARAMETERS_AT "pf_parameters: adr x0,pf_parameters_here\n ret\n"
-#define ENTRY ENTRY_AT "pf_entry: cbz x0,1f\n adr x16,pf_parameters_here\n ldr x16,[x16,#16]\n br x16\n1: mov x29,#0\n mov x30,#0\n mov x19,sp\n" \
-  " mov x0,sp\n bl pf_head\n mov sp,x19\n mov x16,x0\n mov x0,#0\n mov x19,#0\n br x16\n"
+#define PARAMETERS PARAMETERS_AT ".long 0x10ffe300,0xd65f03c0\n" // adr x0,.-928; ret
+// mov x29,#0; mov x19,sp; mov x20,x0; mov x1,x0; mov x0,sp; bl pf_head; mov sp,x19; mov x16,x0; mov x0,x20; mov x19,#0; mov x20,#0; br x16
+#define ENTRY ENTRY_AT ".long 0xd280001d,0x910003f3,0xaa0003f4,0xaa0003e1,0x910003e0,0x94000007,0x9100027f,0xaa0003f0,0xaa1403e0,0xd2800013,0xd2800014," \
+  "0xd61f0200\n"
 #endif

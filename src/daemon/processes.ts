@@ -65,7 +65,7 @@ export function programStarterProcess(word: RawFd): ProcessBuild {
   return (sys, { socket, nothing }) => ({
     path: ownExecutable,
     argv: stringList(fromLatin1(`${starterName}\0`)),
-    env: oneThreadEnvironment(ownEnvironment(sys)),
+    env: oneThreadEnvironment(ownEnvironment(sys), "image"),
     descriptors: new Map([
       ...standardDescriptors(nothing),
       [starterSocketNumber, socket],
@@ -79,7 +79,7 @@ export function programStarterProcess(word: RawFd): ProcessBuild {
 export const commandProcess: ProcessBuild = (sys, { socket, nothing }) => ({
   path: ownExecutable,
   argv: stringList(fromLatin1(`${commandProcessName}\0`)),
-  env: oneThreadEnvironment(ownEnvironment(sys)),
+  env: oneThreadEnvironment(ownEnvironment(sys), "image"),
   descriptors: new Map([...standardDescriptors(nothing), [starterSocketNumber, socket]]),
   joinsGroup: true,
 });
@@ -88,7 +88,7 @@ export const commandProcess: ProcessBuild = (sys, { socket, nothing }) => ({
 export const baseImageProcess: ProcessBuild = (sys, { socket, nothing }) => ({
   path: ownExecutable,
   argv: stringList(fromLatin1(`${imageName}\0base\0`)),
-  env: oneThreadEnvironment(ownEnvironment(sys)),
+  env: oneThreadEnvironment(ownEnvironment(sys), "image"),
   descriptors: new Map([...standardDescriptors(nothing), [imageSocketNumber, socket]]),
 });
 

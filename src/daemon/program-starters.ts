@@ -241,9 +241,12 @@ export class ProgramStarters implements Disposable {
     starter.word[Symbol.dispose]();
   }
 
+  /** Listens to it no more, and gives it no job. */
   #hangUp(starter: ProgramStarter): void {
     if (!starter.isHeard) return;
     starter.isHeard = false;
+    const index = this.#idle.indexOf(starter);
+    if (index >= 0) this.#idle.splice(index, 1);
     this.#loop.poller.remove(starter.socket.raw);
     starter.socket[Symbol.dispose]();
   }
@@ -314,8 +317,6 @@ export class ProgramStarters implements Disposable {
     this.#noteDeath();
     const child = assignment && this.#childOf(starter);
     this.#unassign(starter);
-    const index = this.#idle.indexOf(starter);
-    if (index >= 0) this.#idle.splice(index, 1);
     this.#release(starter);
     if (assignment) this.#settle(assignment, child);
     this.#tend();

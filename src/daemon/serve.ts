@@ -35,7 +35,7 @@ import {
   writeText,
 } from "../os/files.ts";
 import { InheritedHeap } from "../os/heap.ts";
-import { isOneThreadEnvironment, oneThreadEnvironment } from "../os/one-thread.ts";
+import { isDaemonEnvironment, oneThreadEnvironment } from "../os/one-thread.ts";
 import { waitReadable } from "../os/poll.ts";
 import {
   becomeSubreaper,
@@ -73,10 +73,10 @@ const readyFdNumber = 3;
  */
 export function enterOneThread(sys: Sys, readyFd: number | undefined): void {
   const env = ownEnvironment(sys);
-  if (isOneThreadEnvironment(env)) return;
+  if (isDaemonEnvironment(env)) return;
   // One that is not open is complained about by the daemon itself.
   if (readyFd !== undefined) sys.fcntl(readyFd, F_SETFD, 0);
-  exec(sys, ownExecutable, ownArguments(sys), oneThreadEnvironment(env));
+  exec(sys, ownExecutable, ownArguments(sys), oneThreadEnvironment(env, "daemon"));
 }
 
 /** @returns the exit status: of the daemon when it is done, or of the launch. */
@@ -197,7 +197,7 @@ function becomeSecondStage(sys: Sys, options: ServeOptions, ready: Fd): never {
     else replaceFd(sys, ready.raw, readyFdNumber);
     const words = secondStageArguments(options).map((word) => `${word}\0`);
     const argv = stringList(fromUtf8(words.join("")));
-    exec(sys, ownExecutable, argv, oneThreadEnvironment(ownEnvironment(sys)));
+    exec(sys, ownExecutable, argv, oneThreadEnvironment(ownEnvironment(sys), "daemon"));
   } catch (error) {
     writeText(sys, standard.error, `pfd: cannot become a daemon: ${reasonOf(error)}\n`);
     exitNow(sys, 1);

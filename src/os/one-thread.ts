@@ -23,15 +23,19 @@ const oneThreadSettings: readonly string[] = [
 
 /**
  * Settings that keep processes small which run only our own code: garbage is collected after 2 MB
- * and not after 32, and the optimizing compilers, whose code and profiles take as much memory as
- * all the rest, stay off. The daemon waits for the kernel; it does not compute.
+ * and not after 32, and optimizing compilers, whose code and profiles take memory, stay off. The
+ * daemon has the first of them, and a third less work for each job by it; an image is forked for
+ * each job, and what it holds is paid for each time.
  */
-const leanSettings: readonly string[] = ["BUN_JSC_largeHeapSize=2000000", "BUN_JSC_useDFGJIT=0"];
-
-const settings: readonly string[] = [...oneThreadSettings, ...leanSettings];
+const smallHeap = "BUN_JSC_largeHeapSize=2000000";
+const settingsOf = {
+  daemon: [...oneThreadSettings, smallHeap, "BUN_JSC_useFTLJIT=0"],
+  image: [...oneThreadSettings, smallHeap, "BUN_JSC_useDFGJIT=0"],
+} as const satisfies Readonly<Record<string, readonly string[]>>;
 
 /** An environment for a one-thread process of ours: the caller's without settings for Bun. */
-export function oneThreadEnvironment(env: StringList): StringList {
+export function oneThreadEnvironment(env: StringList, role: keyof typeof settingsOf): StringList {
+  const settings = settingsOf[role];
   const kept = strings(env)
     .map(latin1)
     .filter((entry) => !entry.startsWith("BUN_"));
@@ -81,10 +85,10 @@ const keepEnvironment: string = ["NODE_ENV", "BUN_ENV"]
 /** `BUN_BE_BUN` would make the process a plain Bun, which knows nothing of us. */
 const overridden: ReadonlySet<string> = new Set(["BUN_OPTIONS", "BUN_BE_BUN"]);
 
-/** Whether `env` is what `oneThreadEnvironment` makes: the runtime has read it at start. */
-export function isOneThreadEnvironment(env: StringList): boolean {
+/** Whether `env` is what `oneThreadEnvironment` makes for a daemon: the runtime has read it at start. */
+export function isDaemonEnvironment(env: StringList): boolean {
   const entries = new Set(strings(env).map(latin1));
-  return settings.every((setting) => entries.has(setting));
+  return settingsOf.daemon.every((setting) => entries.has(setting));
 }
 
 /** Whether this process has one thread: the directory of its threads has two links, and one for each. */

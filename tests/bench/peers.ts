@@ -61,10 +61,11 @@ const candidates: readonly Candidate[] = [
     start: (box, [client = "", keygen = "", daemon = ""]) => {
       const [key, socket] = [box.path("ssh-key"), join(box.runtime, "ssh")];
       Bun.spawnSync([keygen, "-q", "-t", "ed25519", "-N", "", "-f", key]);
+      // bash reads the user's .bashrc under sshd, which may take seconds, unless it was started by another shell.
       const configuration = box.write(
         "sshd_config",
         `HostKey ${key}\nAuthorizedKeysFile ${key}.pub\nStrictModes no\nUsePAM no\n` +
-          "PermitRootLogin yes\nPidFile none\n",
+          "PermitRootLogin yes\nPidFile none\nSetEnv SHLVL=2\n",
       );
       const options = [
         `ProxyCommand=${daemon} -i -f ${configuration}`,

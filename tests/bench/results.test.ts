@@ -1,5 +1,12 @@
 import { describe, expect, test } from "bun:test";
-import { type Figures, figuresOf, goalsOf, type Memory, type Samples } from "./results.ts";
+import {
+  doubtsAbout,
+  type Figures,
+  figuresOf,
+  goalsOf,
+  type Memory,
+  type Samples,
+} from "./results.ts";
 import type { Row } from "./rows.ts";
 import { verdictOf } from "./statistics.ts";
 
@@ -80,6 +87,16 @@ test("of runs that overlap the throughput counts: a lower one is a smaller part 
     runs: 30,
     failedTurns: 1,
   });
+});
+
+test("few rounds and a busy machine are told", () => {
+  const calm = samples({}, { timesNs: [100, 110, 190] });
+  const busy = samples({}, { timesNs: [100, 110, 230] });
+  expect(doubtsAbout(figuresOf([calm]), 20)).toEqual([]);
+  expect(doubtsAbout(figuresOf([calm]), 19)).toEqual([
+    expect.stringContaining("19 rounds are few"),
+  ]);
+  expect(doubtsAbout(figuresOf([busy]), 20)).toEqual([expect.stringContaining("is 2.1 medians")]);
 });
 
 describe("goals", () => {

@@ -130,6 +130,24 @@ export function goalsOf(figures: readonly Figures[], { client }: Memory): Goal[]
   ];
 }
 
+/** Below these, chance decides about a goal. */
+const [roundsEnough, spreadUsual] = [20, 2];
+
+/** Why the figures are not to be trusted, a line each. */
+export function doubtsAbout(figures: readonly Figures[], rounds: number): string[] {
+  const doubts: string[] = [];
+  if (rounds < roundsEnough) {
+    doubts.push(`${rounds} rounds are few: goals met or missed by less than half mean nothing`);
+  }
+  const spread = figures.find(({ key }) => key === "direct")?.p95Ratio ?? 1;
+  if (spread > spreadUsual) {
+    doubts.push(
+      `the machine was busy (p95 of /bin/true, directly, is ${spread.toFixed(1)} medians): trust the processor time more than the times`,
+    );
+  }
+  return doubts;
+}
+
 /** The median of a run; where runs overlap, of a turn's time divided by its runs. */
 function typicalNs(samples: Samples): number {
   return median(isLoadRow(samples.row) ? perRun(samples) : samples.timesNs);

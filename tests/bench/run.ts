@@ -15,7 +15,7 @@ import { startPeers } from "./peers.ts";
 import { type Account, Accounts } from "./processor-time.ts";
 import { type BenchPrograms, buildPrograms, startReference } from "./reference.ts";
 import { formatReport, type Report, reportJson } from "./report.ts";
-import { figuresOf, goalsOf, type Memory, type Samples } from "./results.ts";
+import { doubtsAbout, figuresOf, goalsOf, type Memory, type Samples } from "./results.ts";
 import { rowsFor, type Server } from "./rows.ts";
 import { FfiRunner, NativeRunner, type Runner } from "./runner.ts";
 import { shuffled } from "./statistics.ts";
@@ -94,6 +94,7 @@ await interruptible(async (interrupted) => {
   };
 
   const figures = figuresOf(all);
+  notes.push(...doubtsAbout(figures, rounds));
   const report: Report = {
     machine: machineFacts(),
     settings: {

@@ -30,14 +30,16 @@ interface Footprint {
 
 async function footprint(box: Sandbox, daemon: Daemon): Promise<Footprint> {
   await until("no job runs", async () => (await box.status()).running === 0);
-  await until("one spare waits", () => childrenOf(daemon.pid).length === 2);
+  await until("one spare and one starter wait", () => childrenOf(daemon.pid).length === 3);
   expect(zombiesOf(daemon.pid)).toEqual([]);
   await until("only listener, image and spare are connected", () => {
-    return ownDescriptorKinds(daemon.pid).filter((kind) => kind === "socket").length === 3;
+    return ownDescriptorKinds(daemon.pid).filter((kind) => kind === "socket").length === 4;
   });
   return {
     descriptors: ownDescriptorKinds(daemon.pid),
-    children: childrenOf(daemon.pid).map(({ name }) => name),
+    children: childrenOf(daemon.pid)
+      .map(({ name }) => name)
+      .sort(),
     residentKiB: residentKiB(daemon.pid),
   };
 }

@@ -87,9 +87,8 @@ describe("a daemon that goes away", () => {
       until test -S "${box.socketPath}"; do sleep 0.01; done
       pfc -w true; echo $?
       kill -0 $witness && echo alive; kill -9 $witness`;
-    const { stdout, stderr } = await box.run([...inPidNamespace, "bash", "-c", script]);
+    const { stdout } = await box.run([...inPidNamespace, "bash", "-c", script]);
     expect(stdout).toBe("125\nalive\n");
-    expect(stderr).toContain("the command it ran for us goes on alone\n");
   });
 
   test.skipIf(noPidNamespace !== undefined)(

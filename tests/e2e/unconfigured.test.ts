@@ -46,12 +46,6 @@ test.each<{ what: string; files: readonly string[]; words?: readonly string[]; s
     words: ["--env", "XDG_CONFIG_HOME={}/x"],
     says: false,
   },
-  {
-    what: "the user has one where the job's environment does not look",
-    files: ["work/.config/prefork/config.toml"],
-    words: ["--env", "HOME=/nowhere"],
-    says: true,
-  },
   { what: "it starts elsewhere", files: ["c/prefork.toml"], words: ["--cwd", "{}/c"], says: false },
   {
     what: "the command is a path",
@@ -63,12 +57,6 @@ test.each<{ what: string; files: readonly string[]; words?: readonly string[]; s
     what: "the command is built in",
     files: ["work/a/b/prefork.toml"],
     words: ["add"],
-    says: true,
-  },
-  {
-    what: "the command is a script",
-    files: ["work/a/b/prefork.toml"],
-    words: ["--warm", "x"],
     says: true,
   },
 ])("the client, when $what: $says", async ({ files, words = [], says }) => {

@@ -1,12 +1,12 @@
 /** The environment in which prefork's own processes run on one thread. */
 import { describe, expect, test } from "bun:test";
 import { latin1, strings } from "../../src/base/strings.ts";
-import { isOneThreadEnvironment, oneThreadEnvironment } from "../../src/os/one-thread.ts";
+import { isDaemonEnvironment, oneThreadEnvironment } from "../../src/os/one-thread.ts";
 import { bytesOf, listOf } from "../helpers/arbitraries.ts";
 
-const settings = [...strings(oneThreadEnvironment(listOf([])))].map(latin1);
+const settings = [...strings(oneThreadEnvironment(listOf([]), "daemon"))].map(latin1);
 const texts = (entries: readonly string[]): string[] =>
-  [...strings(oneThreadEnvironment(listOf(entries.map(bytesOf))))].map(latin1);
+  [...strings(oneThreadEnvironment(listOf(entries.map(bytesOf)), "daemon"))].map(latin1);
 
 test("the settings are variables for JavaScriptCore, each once", () => {
   expect(settings.length).toBeGreaterThan(0);
@@ -41,7 +41,7 @@ test("made twice it is the same", () => {
 describe("is recognized", () => {
   const all = ["A=1", ...settings];
   const isRecognized = (entries: readonly string[]): boolean =>
-    isOneThreadEnvironment(listOf(entries.map(bytesOf)));
+    isDaemonEnvironment(listOf(entries.map(bytesOf)));
 
   test("as it was made, in any order", () => {
     expect(isRecognized(all)).toBe(true);
