@@ -20,7 +20,7 @@ static int client(struct context *c, char **environment, char **words, int count
   const char *forced = variable(environment, "PREFORK_CLIENT");
   const struct asked *a = &c->asked;
   u32 variables = 0;
-  int signals = -1, isSent = 0, isUnconfigured, wait;
+  int signals = -1, isSent = 0, isUnconfigured, wait, status;
   u64 all = ~0ul;
   struct strings argv, env;
   char cwd[4096];
@@ -53,5 +53,7 @@ out:
     return NOT_OURS;
   }
   if (wait) let_go(c, signals);
-  return converse(c, signals);
+  status = converse(c, signals);
+  settle_terminal(c); // a job that was killed has left it as it was just then
+  return status;
 }
