@@ -3,7 +3,8 @@
 // Keeps what the conversation needs. What the job has is the job's alone: who is at the other end of a pipe must see when the job lets go
 // of it. Standard error stays, for what we ourselves may have to say.
 static void let_go(const struct context *c, int signals) {
-  int kept[3], from = 3, next, i;
+  int kept[3], i;
+  long from = 3, next;
   kept[0] = c->place.socket; kept[1] = signals; kept[2] = c->terminal;
   pf_call3(SYS_close_range, 0, 1, 0);
   do {
