@@ -192,25 +192,27 @@ const lookedUp: fc.Arbitrary<Command> = fc.record({
   ),
   path: rarely<readonly ByteText[] | undefined>(
     8,
-    fc.array(
-      fc.constantFrom(
-        "bin",
-        "other",
-        "",
-        ".",
-        "./bin/",
-        "missing",
-        "{case}/bin",
-        "{case}/other",
-        "{case}",
-        "/usr/bin",
-        "{observer}",
-        "/dev/null",
-        "x".repeat(5000),
-        "\xff",
-      ),
-      { maxLength: 5 },
-    ),
+    fc
+      .array(
+        fc.constantFrom(
+          "bin",
+          "other",
+          "",
+          ".",
+          "./bin/",
+          "missing",
+          "{case}/bin",
+          "{case}/other",
+          "{case}",
+          "/usr/bin",
+          "{observer}",
+          "/dev/null",
+          "x".repeat(5000),
+          "\xff",
+        ),
+        { maxLength: 5 },
+      )
+      .map(withPlace),
     fc.constant(undefined),
   ),
   programs: fc.uniqueArray(
@@ -218,6 +220,13 @@ const lookedUp: fc.Arbitrary<Command> = fc.record({
     { selector: ({ at }) => at, maxLength: programNames.length },
   ),
 });
+
+/** Where all elements are too long, glibc's execvp(3) looks nowhere and tells the errno of something else. */
+function withPlace(path: readonly string[]): readonly string[] {
+  return path.length > 0 && path.every((element) => element.length > 4096)
+    ? [...path, "missing"]
+    : path;
+}
 
 const command: fc.Arbitrary<Command> = rarely(4, fc.constant(plain.command), lookedUp);
 
@@ -529,12 +538,12 @@ function startable(context: Pick<Context, "args" | "environment" | "limits">): r
   );
 }
 
-/** With a terminal Bun handles these two, as it does faults. */
+/** With a terminal Bun handles INT and TERM, as it does faults; of INT it is known what is done about QUIT. */
 function isHandledAt(
   signal: number,
   things: readonly Thing[],
   descriptors: readonly Installed[],
 ): boolean {
-  if (!isClientOfBun || (signal !== 2 && signal !== 15)) return false;
+  if (!isClientOfBun || ![2, 3, 15].includes(signal)) return false;
   return descriptors.some((one) => one.number <= 2 && things[one.thing]?.kind === "terminal");
 }
