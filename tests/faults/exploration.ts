@@ -6,6 +6,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { binary } from "../helpers/sandbox.ts";
 
 const runtimeSettings: Readonly<Record<string, string>> = {
   BUN_JSC_useConcurrentGC: "0",
@@ -59,7 +60,8 @@ export class Bundles implements Disposable {
     });
     await this.#built;
     await using run = Bun.spawn([process.execPath, this.path(fixture), ...words], {
-      env: { ...process.env, ...runtimeSettings },
+      // In the bundle nobody could tell where the binary is.
+      env: { ...process.env, ...runtimeSettings, PREFORK_BIN: binary },
       stdin: "ignore",
       stdout: "pipe",
       stderr: "ignore", // the daemon's log
