@@ -17,8 +17,8 @@ const groupTimeoutMs = 20 * 60_000;
 
 /** The long forms: which files have one, what asks for it, and the time they take together. */
 const long = {
-  words: ["warm/equality", "warm/forks"],
-  env: { PREFORK_CASES: "200", PREFORK_FORKS: "10000" },
+  words: ["faults/daemon", "warm/equality", "warm/forks"],
+  env: { PREFORK_CASES: "200", PREFORK_FAULTS: "all", PREFORK_FORKS: "10000" },
   groupTimeoutMs: 3 * 60 * 60_000,
 } as const;
 
