@@ -17,9 +17,20 @@ const groupTimeoutMs = 20 * 60_000;
 
 /** The long forms: which files have one, what asks for it, and the time they take together. */
 const long = {
-  words: ["faults/daemon", "warm/equality", "warm/forks"],
-  env: { PREFORK_CASES: "200", PREFORK_FAULTS: "all", PREFORK_FORKS: "10000" },
+  words: ["faults/client", "faults/daemon", "warm/equality", "warm/forks", "e2e/hostile-daemon"],
+  env: {
+    PREFORK_CASES: "200",
+    PREFORK_FORKS: "10000",
+    PREFORK_FAULTS: "all",
+    PREFORK_REPLIES: "10000",
+  },
   groupTimeoutMs: 3 * 60 * 60_000,
+} as const;
+
+/** Files that are run once more for the client in Bun, where the binary has another one. */
+const forBothClients = {
+  words: ["tests/terminal/", "tests/differential/", "tests/e2e/run-"],
+  env: { PREFORK_CLIENT: "bun" },
 } as const;
 
 const root = dirname(import.meta.dir);
@@ -51,9 +62,16 @@ await interruptible(async (interrupted) => {
     say("the build failed: no test was run");
     count(oneFailed);
   } else {
+    const { clientKinds } = await import("./helpers/client-kinds.ts"); // which needs the binary
     for (const [name, files] of groups) {
       process.stdout.write(`\n# tests/${name}\n`);
-      count(await runGroup(files, limitMs, interrupted));
+      count(await runGroup(files, { limitMs, interrupted }));
+      const again = files.filter((file) =>
+        forBothClients.words.some((word) => file.includes(word)),
+      );
+      if (clientKinds.length < 2 || again.length === 0) continue;
+      process.stdout.write(`\n# tests/${name}, for the client in Bun\n`);
+      count(await runGroup(again, { limitMs, interrupted, env: forBothClients.env }));
     }
   }
   const skipped = tally.skipped > 0 ? `, ${tally.skipped} skipped` : "";
@@ -74,11 +92,17 @@ function findGroups(wanted: readonly string[]): Map<string, string[]> {
   return groups;
 }
 
+interface GroupOptions {
+  readonly limitMs: number;
+  readonly interrupted: AbortSignal;
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** Runs the files of one group. A crash, and a file without a result, count as a failed test. */
 async function runGroup(
   files: readonly string[],
-  limitMs: number,
-  interrupted: AbortSignal,
+  { limitMs, interrupted, env }: GroupOptions,
 ): Promise<Tally> {
   const directory = mkdtempSync(join(tmpdir(), "prefork-tests-"));
   try {
@@ -92,6 +116,7 @@ async function runGroup(
         ...files.map((file) => `./${file}`),
       ],
       AbortSignal.any([interrupted, AbortSignal.timeout(limitMs)]),
+      env,
     );
     const tally = readReport(existsSync(report) ? readFileSync(report, "utf8") : "", files);
     if (status === 0 || tally.failed > 0) return tally;
@@ -120,9 +145,14 @@ function readReport(xml: string, files: readonly string[]): Tally {
 }
 
 /** Runs the Bun that runs us. @returns its status. */
-async function runBun(words: readonly string[], interrupted: AbortSignal): Promise<number> {
+async function runBun(
+  words: readonly string[],
+  interrupted: AbortSignal,
+  env: Readonly<Record<string, string>> = {},
+): Promise<number> {
   const { status } = await runInterruptible([process.execPath, ...words], interrupted, {
     cwd: root,
+    env: { ...process.env, ...env },
     stdout: "inherit",
     stderr: "inherit",
   });

@@ -41,6 +41,7 @@ export function attachHead(executable: string): string | undefined {
     // The way through the head to Bun, and the head's own refusal to do what is not its business.
     run([candidate, "version"]);
     run([candidate, "run", "--help"]);
+    renameSync(executable, `${executable}-without-head`); // to compare with
     renameSync(candidate, executable);
     return undefined;
   } catch (error) {

@@ -23,6 +23,9 @@ enum {
   ATTRIBUTES_MAX = AT_SCHEDULING + 1 + SCHEDULING_SIZE / 4 + 1 + AFFINITY_SIZE / 4,
 };
 
+// A number that has a "not known", for one that the kernel did not tell.
+static u32 known(long result) { return result < 0 ? ~0u : (u32)result; }
+
 // Writes the attributes of this process. Returns how many numbers there are, 0 when one cannot be read that has no "not known".
 static int own_attributes(u32 *f) {
   int i, at;
@@ -44,10 +47,11 @@ static int own_attributes(u32 *f) {
   for (i = 0; i < RESOURCE_LIMIT_COUNT; i++) if (pf_call4(SYS_prlimit64, 0, i, 0, (long)(f + AT_LIMITS + i * 4))) return 0;
   f[AT_OOM] = (u32)number_in("/proc/self/oom_score_adj", 10, -1001) + 1000;
   f[AT_FILTER] = (u32)number_in("/proc/self/coredump_filter", 16, -1);
-  f[AT_PERSONALITY] = (u32)pf_call1(SYS_personality, 0xffffffff);
+  f[AT_PERSONALITY] = known(pf_call1(SYS_personality, 0xffffffff));
   f[AT_NO_NEW_PRIVILEGES] = pf_call5(SYS_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
-  f[AT_IO] = (u32)pf_call2(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0);
+  f[AT_IO] = known(pf_call2(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0));
   slack = (u64)pf_call1(SYS_prctl, PR_GET_TIMERSLACK);
+  if ((long)slack < 0) slack = 0;
   memcpy(f + AT_SLACK, &slack, 8);
   at = AT_SCHEDULING + 1;
   f[AT_SCHEDULING] = pf_call4(SYS_sched_getattr, 0, (long)(f + at), SCHEDULING_SIZE, 0) ? 0 : SCHEDULING_SIZE;

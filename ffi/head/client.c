@@ -3,7 +3,8 @@
 // Keeps what the conversation needs. What the job has is the job's alone: who is at the other end of a pipe must see when the job lets go
 // of it. Standard error stays, for what we ourselves may have to say.
 static void let_go(const struct context *c, int signals) {
-  int kept[3], from = 3, next, i;
+  int kept[3], i;
+  long from = 3, next;
   kept[0] = c->place.socket; kept[1] = signals; kept[2] = c->terminal;
   pf_call3(SYS_close_range, 0, 1, 0);
   do {
@@ -20,7 +21,7 @@ static int client(struct context *c, char **environment, char **words, int count
   const char *forced = variable(environment, "PREFORK_CLIENT");
   const struct asked *a = &c->asked;
   u32 variables = 0;
-  int signals = -1, isSent = 0, isUnconfigured, wait;
+  int signals = -1, isSent = 0, isUnconfigured, wait, status;
   u64 all = ~0ul;
   struct strings argv, env;
   char cwd[4096];
@@ -53,5 +54,7 @@ out:
     return NOT_OURS;
   }
   if (wait) let_go(c, signals);
-  return converse(c, signals);
+  status = converse(c, signals);
+  settle_terminal(c); // a job that was killed has left it as it was just then
+  return status;
 }

@@ -164,12 +164,12 @@ static int converse(struct context *c, int signals) {
         return b[0] == REFUSAL_notFound ? 127 : b[0] == REFUSAL_notExecutable ? 126 : PREFORK_FAILED;
       }
       if (size != (long)in.h.size) return fail_with(c, WORDS_malformed, 0);
-      if (in.h.type == MESSAGE_accepted && !job && b[0] > 1 && b[0] <= 0x7fffffff) {
+      if (in.h.type == MESSAGE_accepted && !job && size >= 4 && b[0] > 1 && b[0] <= 0x7fffffff) {
         job = b[0];
         if (signals < 0) return 0;
         isOurNumber = shares_numbers(c->place.pid); // later the daemon may be gone
-      } else if (in.h.type == MESSAGE_exited && job && size >= 32) return ending_of(c, b[0], b[7]);
-      else if (in.h.type == MESSAGE_stopped && job && b[0] >= SIGSTOP && b[0] <= SIGTTOU) {
+      } else if (in.h.type == MESSAGE_exited && job && size >= 32 && (b[0] & 127) <= SIGNAL_MAX) return ending_of(c, b[0], b[7]);
+      else if (in.h.type == MESSAGE_stopped && job && size >= 4 && b[0] >= SIGSTOP && b[0] <= SIGTTOU) {
         if (stop(c, signals, (int)b[0]) < 0) return fail_with(c, WORDS_deaf, 0);
         continue; // what was ready need not be so any more
       } else if (in.h.type != MESSAGE_waiting) return fail_with(c, WORDS_malformed, 0);

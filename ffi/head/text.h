@@ -3,6 +3,8 @@
 #define memset pf_memset
 #define memcpy pf_memcpy
 #define OWN static
+#elif defined(HOSTED)
+#define OWN HOSTED
 #else
 #define OWN
 #endif

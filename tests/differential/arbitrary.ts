@@ -1,6 +1,8 @@
 /** Execution contexts by chance, each odd in a few ways at once. */
+
 import fc from "fast-check";
 import { cBytes } from "../helpers/arbitraries.ts";
+import { isClientOfBun } from "./client.ts";
 import {
   type Act,
   type ByteText,
@@ -347,21 +349,21 @@ function installed(
     .map(([number, chosen]) => ({ number, thing: chosen % things.length }));
 }
 
-/**
- * Soft and hard limits to be lowered to. The lowest are such that a Bun program, which the client
- * is, starts at all: see known-limits.ts.
- */
+/** What only a client that is no Bun program can start under: see known-limits.ts. */
+const low = (...values: number[]): number[] => (isClientOfBun ? [] : values);
+
+/** Soft and hard limits to be lowered to. */
 const limitValues: Readonly<Record<Resource, readonly number[]>> = {
   CPU: [100, 3600],
   FSIZE: [0, 1, 100, 4096, 1e6],
-  DATA: [2 ** 36],
-  STACK: [2 ** 18, 2 ** 20, 2 ** 23],
+  DATA: [...low(2 ** 30), 2 ** 36],
+  STACK: [...low(2 ** 17), 2 ** 18, 2 ** 20, 2 ** 23],
   CORE: [0, 1, 1e6],
   RSS: [0, 2 ** 30],
   NPROC: [10_000],
-  NOFILE: [20, 64, 100, 256, 1024, 4096],
+  NOFILE: [...low(8, 12), 20, 64, 100, 256, 1024, 4096],
   MEMLOCK: [0, 65_536],
-  AS: [2 ** 36, 2 ** 40],
+  AS: [...low(2 ** 30), 2 ** 36, 2 ** 40],
   LOCKS: [0, 100],
   SIGPENDING: [0, 10, 1000],
   MSGQUEUE: [0, 4096],
@@ -389,19 +391,19 @@ const limits: fc.Arbitrary<readonly Limit[]> = rarely<readonly Limit[]>(
   fc.uniqueArray(limit, { selector: ({ resource }) => resource, maxLength: 4 }),
 );
 
-/** KILL and STOP cannot be ignored or blocked; libc keeps 32 and 33 for itself. */
+/** KILL and STOP cannot be ignored or blocked; where the client has a libc, that keeps 32 and 33 for itself. */
+const kept = isClientOfBun ? [9, 19, 32, 33] : [9, 19];
 const maskable = Array.from({ length: 64 }, (_, index) => index + 1).filter(
-  (signal) => ![9, 19, 32, 33].includes(signal),
+  (signal) => !kept.includes(signal),
 );
 /** Bun unblocks SIGPWR in every process that it is, with which its threads stop each other. */
-const blockable = maskable.filter((signal) => signal !== 30);
+const blockable = maskable.filter((signal) => !(isClientOfBun && signal === 30));
 /**
- * SIGPIPE and SIGXFSZ are not carried over on purpose. The others Bun handles itself (faults, and
- * again SIGPWR), from before any script runs, and whether they were ignored does not show any more.
+ * Bun ignores SIGPIPE and SIGXFSZ, and handles the others (faults, and again SIGPWR), from before any script runs:
+ * whether they were ignored does not show any more.
  */
-const ignorable = maskable.filter(
-  (signal) => ![13, 25, 4, 5, 6, 7, 8, 11, 30, 31].includes(signal),
-);
+const changedByBun = [13, 25, 4, 5, 6, 7, 8, 11, 30, 31];
+const ignorable = maskable.filter((signal) => !(isClientOfBun && changedByBun.includes(signal)));
 
 const signalsOf = (of: readonly number[]): fc.Arbitrary<readonly number[]> =>
   fc.oneof(
@@ -411,7 +413,9 @@ const signalsOf = (of: readonly number[]): fc.Arbitrary<readonly number[]> =>
   );
 
 /** Those that stop a process are no end. */
-const endingSignals = [...maskable, 9, 32, 33].filter((signal) => ![20, 21, 22].includes(signal));
+const endingSignals = Array.from({ length: 64 }, (_, index) => index + 1).filter(
+  (signal) => ![19, 20, 21, 22].includes(signal),
+);
 
 const ending: fc.Arbitrary<Ending> = fc.oneof(
   fc.constant(plain.ending),
@@ -510,12 +514,19 @@ export const contexts: fc.Arbitrary<Context> = fc
     };
   });
 
-/** The limits without one with which the strings would not fit any program. */
+/** A request whose strings take no more travels in a datagram. */
+const inlineStringsSize = 60_000;
+
+/** The limits without those with which the strings would not fit any program. */
 function startable(context: Pick<Context, "args" | "environment" | "limits">): readonly Limit[] {
   const strings = [...context.args, ...context.environment];
   const size = strings.reduce((sum, one) => sum + one.length + 9, 0);
-  if (size <= smallStackStringsSize) return context.limits;
-  return context.limits.filter(({ resource }) => resource !== "STACK");
+  return context.limits.filter(
+    ({ resource }) =>
+      (resource !== "STACK" || size <= smallStackStringsSize) &&
+      // What is large travels in a memory file, and a file it is: docs/fidelity.md.
+      (resource !== "FSIZE" || size <= inlineStringsSize),
+  );
 }
 
 /** With a terminal Bun handles these two, as it does faults. */
@@ -524,6 +535,6 @@ function isHandledAt(
   things: readonly Thing[],
   descriptors: readonly Installed[],
 ): boolean {
-  if (signal !== 2 && signal !== 15) return false;
+  if (!isClientOfBun || (signal !== 2 && signal !== 15)) return false;
   return descriptors.some((one) => one.number <= 2 && things[one.thing]?.kind === "terminal");
 }

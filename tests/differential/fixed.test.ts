@@ -31,7 +31,7 @@ describe("the same directly and through prefork", () => {
   });
 });
 
-describe("known to differ", () => {
+describe("known to differ where the client is Bun's", () => {
   test.each([...knownLimits])("$name", async ({ context, differing }) => {
     const found = differences(context, await launcher.runBoth(context));
     expect(found.map(({ aspect }) => aspect)).toEqual([...differing]);

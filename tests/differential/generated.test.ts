@@ -1,12 +1,14 @@
 /**
  * Execution contexts by chance, each run directly and through the client of one daemon: nothing may
  * differ. `PREFORK_CASES` sets how many there are, `PREFORK_SEED` which. Half as many again run in a
- * daemon whose own state is odd, since none of that may reach a job.
+ * daemon whose own state is odd, since none of that may reach a job. Where the binary has two clients,
+ * these tests are run for each (see ../run.ts), and the cases are divided between them.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { clientKinds } from "../helpers/client-kinds.ts";
 import { setting } from "../helpers/property.ts";
-import { type Daemon, Sandbox } from "../helpers/sandbox.ts";
+import { clientChoice, clientVariable, type Daemon, Sandbox } from "../helpers/sandbox.ts";
 import { contexts } from "./arbitrary.ts";
 import { aspects, type Difference, differences } from "./comparison.ts";
 import type { Context } from "./context.ts";
@@ -14,8 +16,9 @@ import { Launcher } from "./launcher.ts";
 import { serveOddly } from "./odd-daemon.ts";
 import { describeFailure } from "./reproduction.ts";
 
-const casesWanted = setting("PREFORK_CASES") ?? 500;
-const seedWanted = setting("PREFORK_SEED") ?? 20_251_124;
+const casesWanted = setting("PREFORK_CASES") ?? 500 / clientKinds.length;
+const seedWanted =
+  setting("PREFORK_SEED") ?? (clientVariable in clientChoice ? 20_261_128 : 20_251_124);
 
 /** Generous: on a busy machine a case takes some 100 ms. */
 const caseTimeoutMs = 400;

@@ -1,7 +1,7 @@
 /** The process that starts what is compared: launch.pl, which runs case after case. */
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Sandbox } from "../helpers/sandbox.ts";
+import { clientChoice, type Sandbox } from "../helpers/sandbox.ts";
 import type { Context } from "./context.ts";
 import { type Observation, parseAnswer } from "./observation.ts";
 import { encodeRequest, type Places, type Prefix } from "./request.ts";
@@ -79,8 +79,10 @@ export class Launcher implements AsyncDisposable {
 
   /** Runs the context directly, then through the client. */
   async runBoth(context: Context): Promise<Pair> {
-    const direct = await this.#run(context, directly);
-    return { direct, viaClient: await this.#run(context, this.#client) };
+    const chosen = Object.entries(clientChoice).map(([name, value]) => `${name}=${value}`);
+    const both = { ...context, environment: [...context.environment, ...chosen] };
+    const direct = await this.#run(both, directly);
+    return { direct, viaClient: await this.#run(both, this.#client) };
   }
 
   async #run(context: Context, prefix: Prefix): Promise<Observation> {

@@ -207,7 +207,10 @@ describe.skipIf(tracingLacks !== "")(`a client, with faults${suffix}`, () => {
     await until("no job runs", async () => (await box.status()).running === 0);
     const problems = [unharmed, ...runs.flat()].flatMap(problemsOf);
     if (plans.length === 0) problems.push("no call was made that can fail");
-    if (runs.some((met) => met.length === 0)) problems.push("a call that was made did not fail");
+    // What happens meanwhile, happens at its own time: not each run makes the same calls.
+    const isSteady = scenario.meanwhile === undefined;
+    if (isSteady && runs.some((met) => met.length === 0))
+      problems.push("a call that was made did not fail");
     await until("the daemon has closed all", () => descriptorCount(daemon.pid) === restingCount);
     await until("the daemon has no zombie", () => zombiesOf(daemon.pid).length === 0);
     return problems;

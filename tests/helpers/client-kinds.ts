@@ -1,11 +1,8 @@
 /** What the client in the binary under test is made of: native code at its front, or Bun alone. */
 import { closeSync, openSync, readSync } from "node:fs";
-import { binary } from "./sandbox.ts";
+import { binary, clientVariable } from "./sandbox.ts";
 
 export type ClientKind = "head" | "bun";
-
-/** The variable that makes a head leave the client's work to Bun. */
-export const clientVariable = "PREFORK_CLIENT";
 
 /** Which clients the binary has, the one it uses by itself first. */
 export const clientKinds: readonly ClientKind[] = hasHead(binary) ? ["head", "bun"] : ["bun"];

@@ -117,10 +117,12 @@ const whole: readonly (readonly Reply[])[] = [
 ];
 const cuts: readonly (readonly Reply[])[] = whole.flatMap((replies) => {
   const last = replies.at(-1) as Reply; // there is one in each
-  return Array.from({ length: last.bytes.length }, (_, size) => [
-    ...replies.slice(0, -1),
-    { ...last, bytes: last.bytes.slice(0, size) },
-  ]);
+  const pieces = Array.from(last.bytes, (_, size) => last.bytes.slice(0, size));
+  // Also with a header that does not tell.
+  const told = pieces.slice(wire.headerSize).map((piece) => piece.slice(wire.headerSize));
+  const cut = pieces.map((bytes) => ({ ...last, bytes }));
+  const shrunk = told.map((body) => reframed(last, body, {}));
+  return [...cut, ...shrunk].map((reply) => [...replies.slice(0, -1), reply]);
 });
 
 /** The case of this number. */
@@ -307,6 +309,7 @@ function take({ bytes, fdCount, isOwnPid }: Reply, allowed: Allowed, waits: bool
 /** The end of a client whose job has ended so. */
 function end(allowed: Allowed, waitStatus: number, isTimedOut: boolean): void {
   const signal = waitStatus & 0x7f;
+  if (signal > 64) allowed.failure = true; // there is no such signal
   if (isTimedOut && signal !== 9) {
     allowed.ends.set(124, "silent");
     return;

@@ -35,6 +35,18 @@ function realBinary(): string {
   return realpathSync(path);
 }
 
+/**
+ * Which client the tests are run for: `PREFORK_CLIENT=bun` in the environment of the tests is in that
+ * of everything they start, and has a binary with a head leave the client's work to Bun.
+ */
+export const clientVariable = "PREFORK_CLIENT";
+export const clientChoice: Readonly<Record<string, string>> = chosenClient();
+
+function chosenClient(): Record<string, string> {
+  const choice = process.env[clientVariable];
+  return choice === undefined ? {} : { [clientVariable]: choice };
+}
+
 /** How a process ended: its exit status, or the name of the signal that killed it. */
 export type End = number | NodeJS.Signals;
 
@@ -181,6 +193,7 @@ export class Sandbox implements AsyncDisposable {
       HOME: this.work,
       TMPDIR: this.#makeDirectory("tmp"),
       XDG_RUNTIME_DIR: this.runtime,
+      ...clientChoice,
     };
   }
 
