@@ -252,6 +252,32 @@ export function failEach(
   return tried;
 }
 
+/**
+ * Has a sample of at most `sampleMax` faults tried, spread evenly over all calls of a run and all their times: each once,
+ * and the first also for ever. `counts` is how often a run without a fault makes each call. @returns how many were met.
+ */
+export function failSample(
+  counts: ReadonlyMap<SysName, number>,
+  attempt: (fault: Fault) => boolean,
+  sampleMax: number,
+): number {
+  const faults = [...counts].flatMap(([name, count]): Fault[] => {
+    const error = plausible[name]?.[0];
+    if (error === undefined) return [];
+    const once = Array.from({ length: count }, (_, index) => index + 1).map((nth): Fault => {
+      return { name, nth, error, forEver: false };
+    });
+    return [...once, { name, nth: 1, error, forEver: true }];
+  });
+  const step = Math.max(1, faults.length / sampleMax);
+  let tried = 0;
+  for (let at = 0; at < faults.length; at += step) {
+    const fault = faults[Math.floor(at)];
+    if (fault && attempt(fault)) tried += 1;
+  }
+  return tried;
+}
+
 /** The open descriptors, as `number target`; not the one that lists them. */
 export function openDescriptors(): string[] {
   const open: string[] = [];
@@ -305,15 +331,16 @@ export interface Exploration {
   readonly problems: readonly string[];
 }
 
-/** Runs the scenario with each of its calls failing in turn, each way and each time. */
-export function explore(real: Sys, scenario: Scenario): Exploration {
+/** Runs the scenario with each of its calls failing in turn, each way and each time, or with a sample of that. */
+export function explore(real: Sys, scenario: Scenario, sampleMax?: number): Exploration {
   const faults = new Faults(real);
   const problems: string[] = [];
   faults.plan();
   scenario.run(faults.sys); // what the runtime itself opens on first use is open from here on
   faults.plan();
   scenario.run(faults.sys);
-  const calls = [...faults.counts.keys()];
+  const counts = new Map(faults.counts);
+  const calls = [...counts.keys()];
 
   const attempt = (fault: Fault | undefined): boolean => {
     const say = (what: string) => {
@@ -347,11 +374,15 @@ export function explore(real: Sys, scenario: Scenario): Exploration {
     return isMet;
   };
 
-  const tried = failEach(calls, (fault) => {
+  const attemptTwice = (fault: Fault): boolean => {
     const isMet = attempt(fault);
     if (isMet) attempt(undefined);
     return isMet;
-  });
+  };
+  const tried =
+    sampleMax === undefined
+      ? failEach(calls, attemptTwice)
+      : failSample(counts, attemptTwice, sampleMax);
   return { tried, calls, problems };
 }
 
