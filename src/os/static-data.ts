@@ -1,21 +1,20 @@
 /**
  * The static variables of our own program: what its native code keeps to itself can be found there by
- * its value, and set. See mem and stat in proc(5).
+ * its value, and set. See mem in proc(5).
  */
 import { O_RDONLY, O_RDWR } from "../../ffi/linux/constants.ts";
 import { allocate, copyOf } from "../../ffi/memory.ts";
 import type { Sys } from "../../ffi/sys.ts";
 import { check } from "./errors.ts";
+import { staticDataRange } from "./executable.ts";
 import { open } from "./files.ts";
-import { statFields } from "./proc.ts";
 
 /** So much is looked at in one go: what is being looked for stands near the beginning. */
 const stepSize: number = 64 * 1024;
 
 /** The address of the first such bytes from `start` on; undefined when there are none. */
 export function findStaticData(sys: Sys, bytes: Uint8Array, start = 0): number | undefined {
-  const field = statFields(sys);
-  const [first, end] = [field(45), field(46)];
+  const [first, end] = staticDataRange(sys);
   using own = open(sys, "/proc/self/mem", O_RDONLY);
   const step = allocate(stepSize);
   for (let at = Math.max(first, start); at < end; at += stepSize - bytes.length + 1) {

@@ -132,7 +132,9 @@ test.skipIf(!canCollapse)(
       return Number(/^AnonHugePages: +(\d+) kB$/m.exec(text)?.[1]);
     };
     const ofScript = (): number[] =>
-      childrenOf(daemon.pid).flatMap(({ name, pid }) => (name === "pfd-image" ? [] : [pid]));
+      childrenOf(daemon.pid).flatMap(({ name, pid }) =>
+        name === "pfd-image" || name === "pfd-starter" ? [] : [pid],
+      );
     await until("one of two has huge pages", () => {
       const [small, huge] = ofScript()
         .map(hugeKiB)
