@@ -29,7 +29,12 @@ const long = {
 
 /** Files that are run once more for the client in Bun, where the binary has another one. */
 const forBothClients = {
-  words: ["tests/terminal/", "tests/differential/", "tests/e2e/run-"],
+  words: [
+    "tests/terminal/control-",
+    "tests/terminal/settings",
+    "tests/differential/",
+    "tests/e2e/run-",
+  ],
   env: { PREFORK_CLIENT: "bun" },
 } as const;
 

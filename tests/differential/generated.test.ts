@@ -16,12 +16,12 @@ import { Launcher } from "./launcher.ts";
 import { serveOddly } from "./odd-daemon.ts";
 import { describeFailure } from "./reproduction.ts";
 
-const casesWanted = setting("PREFORK_CASES") ?? 500 / clientKinds.length;
+const casesWanted = setting("PREFORK_CASES") ?? 300 / clientKinds.length;
 const seedWanted =
   setting("PREFORK_SEED") ?? (clientVariable in clientChoice ? 20_261_128 : 20_251_124);
 
-/** Generous: on a busy machine a case takes some 100 ms. */
-const caseTimeoutMs = 400;
+/** Generous: a case takes some 100 ms. */
+const caseTimeoutMs = 2000;
 /** Looking for a smaller context that fails, too, ends here. */
 const shrinkTimeoutMs = 15_000;
 
