@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { childrenOf, isGone, processStat, signalProcess } from "../helpers/process.ts";
-import { Sandbox } from "../helpers/sandbox.ts";
+import { ended, Sandbox } from "../helpers/sandbox.ts";
 import { fields, frame, Listener, wire } from "../helpers/seqpacket.ts";
 import { until } from "../helpers/wait.ts";
 
@@ -104,6 +104,8 @@ describe("a daemon that goes away", () => {
       });
       // The number is one that the client knows another process by, if any.
       expect(Number(client.stdout)).toBeLessThan(inner.pid);
+      // A job may have spoken before its client hears that it runs; what is served after it is later.
+      expect(await box.pfc("-w", "true")).toEqual(ended());
       signalProcess(inner.pid, "SIGKILL");
       const { stderr, end } = await client.ended;
       expect(stderr).toMatch(/^pfc: the daemon [^\n]+: the command it ran for us goes on alone\n$/);
