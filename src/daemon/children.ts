@@ -32,6 +32,8 @@ export type Claim = (pid: number) => boolean;
 export class Children {
   readonly #loop: Loop;
   readonly #watched = new Map<number, ChildEvents>();
+  /** Those that nobody watches yet and that have been stopped, with the signal: who watches them later is told then. */
+  readonly #stopped = new Map<number, number>();
   #claim: Claim = () => false;
   /** A child that is claimed stands before others of which something may have become. */
   #isHeldUp = false;
@@ -54,6 +56,9 @@ export class Children {
   /** Tells `events` about a child that cannot have been reaped: just started, or claimed. */
   watch(pid: number, events: ChildEvents): void {
     this.#watched.set(pid, events);
+    const signal = this.#stopped.get(pid);
+    this.#stopped.delete(pid);
+    if (signal !== undefined) events.onStopped?.(signal);
     this.lookAgain();
   }
 
@@ -120,6 +125,8 @@ export class Children {
     if (!events && isClaimed) return false;
     if (change.kind !== "ended") {
       takeStop(sys, pid);
+      if (!events && change.kind === "stopped") this.#stopped.set(pid, change.signal);
+      else this.#stopped.delete(pid);
       if (change.kind === "stopped") events?.onStopped?.(change.signal);
       else events?.onContinued?.();
       return true;
@@ -127,6 +134,7 @@ export class Children {
     events?.onEnding?.(change.killedBy);
     const exit = tryReap(sys, pid, { wait: false });
     this.#watched.delete(pid);
+    this.#stopped.delete(pid);
     if (!events) log.debug(`reaped the orphan ${pid}`);
     else if (exit) events.onExit(exit);
     return true;
