@@ -1,44 +1,64 @@
-/** The functions of the head (ffi/head/) that a Bun process of ours calls, by their address in this very program. */
+/** The function of the head (ffi/head/) that a Bun process of ours calls, by its address in this very program. */
+import { FFIType, JSCallback } from "bun:ffi";
 import { allocate, type Memory } from "./memory.ts";
 import { native } from "./native.ts";
 
-/** A job that has come to a spare and has been taken on: the strings of its command line, each ended by a NUL. */
-export interface Arrival {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly count: number;
+/** What the head calls while it serves jobs, in a process of the job's own that borrows this one's memory. */
+export interface Lender {
+  /** Runs the command that `words` name: strings, each ended by a NUL. */
+  readonly run: (words: Uint8Array) => Outcome;
+  /** What is to be said on standard error when the output of the last run could not be written. */
+  readonly complaintAbout: (errno: number) => Memory;
 }
 
-/** `struct arrival` in ffi/head/spare.c: the address of the strings, their size in bytes, their number. */
-const arrivalHeaderSize = 24;
+/** How a command ends, and what is to be written then. */
+export interface Outcome {
+  readonly status: number;
+  readonly output: Memory;
+  readonly complaint: Memory;
+}
+
+/** `struct outcome` in ffi/head/lender.c: two texts, each an address and a size. */
+const outcomeSize = 32;
+const outputAt = 0;
+const complaintAt = 16;
 
 /**
- * Links the function at `address` by which an image serves forks; see `pf_serve_forks` in ffi/head/spare.c. It takes the
- * descriptor of the daemon's socket and the `struct prctl_mm_map` of what stays where it is in a child. The process must
- * have one thread. It returns in each child, with the job that has come to it, and in the image never.
+ * Links the function at `address`, `pf_lend` in ffi/head/lender.c. It serves jobs from the daemon's socket until that is
+ * closed, and never returns. `shown` is the `struct prctl_mm_map` of this process, which must have one thread.
  */
-export function linkServeForks(address: number): (daemon: number, shown: Memory) => Arrival {
+export function linkLend(address: number): (shown: Memory, lender: Lender) => void {
   const opened = native.linkSymbols({
-    serve: { ptr: address, args: ["i64_fast", "ptr"], returns: "i64_fast" },
+    lend: { ptr: address, args: ["ptr", "ptr", "ptr"], returns: "void" },
   });
   if (opened instanceof Error) throw opened;
-  const serve = opened.symbols["serve"] as (daemon: number, shown: Memory) => number;
-  return (daemon, shown) => arrivalAt(serve(daemon, shown));
+  const lend = opened.symbols["lend"] as (shown: Memory, run: number, outcome: Memory) => void;
+  return (shown, lender) => {
+    const { run, outcome } = commandOf(lender);
+    lend(shown, Number(run.ptr), outcome);
+  };
 }
 
-/** Reads a job at an address; as it comes from the head, and as a rehearsal puts it together (`arrivalOf`). */
-export function arrivalAt(arrival: number): Arrival {
-  const header = new DataView(native.toArrayBuffer(arrival, 0, arrivalHeaderSize));
-  const words = Number(header.getBigUint64(0, true));
-  const size = Number(header.getBigUint64(8, true));
-  const bytes = new Uint8Array(native.toArrayBuffer(words, 0, size));
-  return { bytes, count: header.getUint32(16, true) };
-}
-
-/** The memory of a job of `count` strings, as the head would leave it. `bytes` must be kept by the caller. */
-export function arrivalOf(bytes: Memory, count: number): Memory {
-  const arrival = allocate(arrivalHeaderSize);
-  arrival.point(0, bytes);
-  arrival.view.setBigUint64(8, BigInt(bytes.length), true);
-  arrival.view.setUint32(16, count, true);
-  return arrival;
+/** A function as `command` in ffi/head/lender.c has it, and the memory for what it has to say. */
+export function commandOf(lender: Lender): { run: JSCallback; outcome: Memory } {
+  const outcome = allocate(outcomeSize);
+  const put = (at: number, text: Memory): void => {
+    outcome.point(at, text);
+    outcome.view.setBigUint64(at + 8, BigInt(text.length), true);
+  };
+  const command = (words: number, size: number, count: number): number => {
+    if (count === 0) {
+      put(complaintAt, lender.complaintAbout(size));
+      return 0;
+    }
+    const { status, output, complaint } = lender.run(
+      new Uint8Array(native.toArrayBuffer(words, 0, size)),
+    );
+    put(outputAt, output);
+    put(complaintAt, complaint);
+    return status;
+  };
+  const { i64_fast: whole, ptr } = FFIType;
+  const run = new JSCallback(command, { args: [ptr, whole, whole], returns: whole });
+  return { run, outcome };
 }

@@ -42,8 +42,8 @@ export async function enterFace(start: Start): Promise<string> {
 /** Does the work of an image or a starter. @returns the module of a script's process; undefined: we are none of these. */
 async function scriptOf(sys: Sys, { name }: Calling): Promise<string | undefined> {
   if (name === imageName) {
-    const { runImage } = await import("./image/zygote.ts");
-    runImage(sys, imageSocketNumber);
+    const { runImage } = await import("./image/lender.ts");
+    runImage(sys);
   }
   if (name === starterName) {
     const { runStarter } = await import("./image/starter.ts");

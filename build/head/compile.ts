@@ -30,7 +30,7 @@ const { symbols } = cc({
     pf_where_code: where,
     pf_where_entry: where,
     pf_where_parameters: where,
-    pf_where_serve_forks: where,
+    pf_where_lend: where,
     pf_where_end: where,
   },
 });
@@ -47,7 +47,7 @@ const head: Head = {
   bytes: Buffer.from(bytes).toString("base64"),
   entry: Number(symbols.pf_where_entry() - start),
   parameters: Number(symbols.pf_where_parameters() - start),
-  serveForks: Number(symbols.pf_where_serve_forks() - start),
+  lend: Number(symbols.pf_where_lend() - start),
 };
 await Bun.write(outPath, JSON.stringify(head));
 

@@ -11,8 +11,8 @@ export interface Head {
   /** Where the kernel enters it, and where it has its parameters: distances from its beginning. */
   readonly entry: number;
   readonly parameters: number;
-  /** The function by which an image serves forks: src/image/native-forks.ts. */
-  readonly serveForks: number;
+  /** The function by which an image lends its memory to jobs: src/image/lender.ts. */
+  readonly lend: number;
 }
 
 /** The executable is not of the kind that takes a head; the message says why. */
@@ -49,7 +49,7 @@ const headerSize = 56;
 const parametersMagic = "PREFORK-HEAD-03\0";
 const parameterEntryAt = 16;
 const parameterCountAt = 24;
-const parameterServeForksAt = 32;
+const parameterLendAt = 32;
 const parameterTableAt = 40;
 const parameterHeadersMax = 16;
 /** The file is mapped in pages of the processor; a place must be good for the largest that Linux uses on either. */
@@ -87,7 +87,7 @@ export function withHead(executable: Uint8Array, head: Head): Uint8Array {
     throw new UnfitExecutableError("too many program headers");
   code.writeBigUInt64LE(file.readBigUInt64LE(entryAt), parameters + parameterEntryAt);
   code.writeBigUInt64LE(BigInt(shown.length), parameters + parameterCountAt);
-  code.writeBigUInt64LE(vaddr + BigInt(head.serveForks), parameters + parameterServeForksAt);
+  code.writeBigUInt64LE(vaddr + BigInt(head.lend), parameters + parameterLendAt);
   for (const [index, header] of shown.entries()) {
     writeHeader(code, parameters + parameterTableAt + index * headerSize, header);
   }

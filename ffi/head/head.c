@@ -16,7 +16,7 @@
 #include "client.c"
 #include "take_on.c"
 #include "starter.c"
-#include "spare.c"
+#include "lender.c"
 
 __asm__(ENTRY);
 // Which face are we? Returns where to jump to, when none of ours. When ld.so was run as the program ("ld.so prefork"), it has loaded everything by
@@ -45,6 +45,6 @@ void pf_entry(void);
 long pf_where_code(void) { return (long)&pf_call0; }
 long pf_where_entry(void) { return (long)&pf_entry; }
 long pf_where_parameters(void) { return (long)pf_parameters(); }
-long pf_where_serve_forks(void) { return (long)&pf_serve_forks; }
+long pf_where_lend(void) { return (long)&pf_lend; }
 long pf_where_end(void) { return (long)"PREFORK-HEAD-END"; }
 #endif

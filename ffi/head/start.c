@@ -3,7 +3,7 @@
 
 // Written by the build into the finished head (build/head/elf.ts): where Bun begins, and the program headers ld.so is to see. In the code,
 // since there is no data of ours: nothing here is ever written to.
-struct parameters { char magic[16]; u64 entry, phnum, serveForks; struct phdr phdrs[16]; };
+struct parameters { char magic[16]; u64 entry, phnum, lend; struct phdr phdrs[16]; };
 const volatile struct parameters *pf_parameters(void) __attribute__((visibility("hidden"))); // no `extern`: that would be read from a table
 __asm__(PARAMETERS);
 
@@ -55,11 +55,11 @@ out:
   return result;
 }
 
-static const volatile struct phdr *header_of(u32 type, int fromEnd) {
-  const volatile struct phdr *found = 0;
-  for (u64 i = 0; i < pf_parameters()->phnum; i++)
-    if (pf_parameters()->phdrs[i].type == type && (fromEnd || !found)) found = &pf_parameters()->phdrs[i];
-  return found;
+// The path of ld.so: the build has seen to it that there is one.
+static const char *interpreter(void) {
+  const volatile struct phdr *header = pf_parameters()->phdrs;
+  while (header->type != PT_INTERP) header++;
+  return (const char *)header->vaddr;
 }
 
 // Returns where to jump to, with `stack` as the kernel gave it.
@@ -71,7 +71,7 @@ static u64 let_bun_begin(u64 *stack) {
   char line[4096];
   while (*aux) aux++;
   for (at = ++aux; at[0]; at += 2) if (at[0] == AT_PAGESZ) page = at[1];
-  path = (const char *)header_of(PT_INTERP, 0)->vaddr;
+  path = interpreter();
   base = map_interpreter(path, page, &entry);
   if (base < 0) {
     text_begin(&t, line, sizeof line);

@@ -60,16 +60,36 @@ static void answer(long socket, u32 id, u32 type, u32 first, u32 second, u32 siz
   pf_call6(SYS_sendto, socket, (long)&m, (long)(sizeof m.header + size), MSG_NOSIGNAL, 0, 0);
 }
 
-// Makes the child of one job. It shares nothing with us but `report`; we go on when it has become the program, or has ended.
-static void start_job(struct report *report, const struct job *j, u32 id) {
+// A job and where its birth is told of.
+struct birth { const struct job *job; struct report *report; };
+
+// The child of a job. It borrows our memory until it is the program.
+static int be_born(void *argument) {
+  struct birth *b = argument;
   u32 error;
+  b->report->stage = become(b->job, &error);
+  b->report->error = error;
+  b->report->isFailed = 1;
+  return 127;
+}
+
+// Makes the child of one job, and answers.
+static void start_job(struct report *report, struct job *j, u32 id) {
+  const char *few[2048];
+  u64 room = ((u64)j->argv.count + j->env.count + 3) * sizeof(char *);
+  long child = 0;
+  struct birth b;
+  b.job = j; b.report = report;
   report->isFailed = 0;
-  long child = pf_call3(SYS_clone, CLONE_VFORK | CLONE_PARENT | CLONE_PARENT_SETTID | SIGCHLD, 0, (long)&report->child);
-  if (!child) {
-    report->stage = become(j, &error);
-    report->error = error;
-    report->isFailed = 1;
-    pf_call1(SYS_exit_group, 127);
+  j->pointers = few;
+  if (room > sizeof few) {
+    child = pf_call6(SYS_mmap, 0, (long)room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    j->pointers = (const char **)child;
+  }
+  if (child >= 0) {
+    child = pf_borrow(CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_PARENT_SETTID | SIGCHLD, &report->child, be_born, &b);
+    restore_memory(j);
+    if (j->pointers != few) pf_call2(SYS_munmap, (long)j->pointers, (long)room);
   }
   if (child < 0) answer(STARTER_SOCKET, id, MESSAGE_notStarted, STAGE_process, (u32)-child, 8);
   else if (report->isFailed) answer(STARTER_SOCKET, id, MESSAGE_notStarted, report->stage, report->error, 8);
@@ -78,7 +98,6 @@ static void start_job(struct report *report, const struct job *j, u32 id) {
 
 // Never returns.
 static void starter(void) {
-  const volatile struct phdr *first = header_of(PT_LOAD, 0), *head = header_of(PT_LOAD, 1);
   const u8 *body;
   int fd, result;
   struct job job;
@@ -89,12 +108,9 @@ static void starter(void) {
   if ((long)report < 0 || !own_attributes(own)) pf_call1(SYS_exit_group, PREFORK_FAILED);
   set_mask(SIG_SETMASK, ~0ul);
   pf_call2(SYS_prctl, PR_SET_NAME, (long)STARTER_NAME);
-  // A child need not copy the mappings of a program that never begins.
-  pf_call2(SYS_munmap, (long)(first->vaddr & -4096ul), (long)((head->vaddr & -65536ul) - (first->vaddr & -4096ul)));
   for (fd = STARTER_SOCKET; fd <= STARTER_REPORT; fd++) pf_call3(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
   job.own = own;
   for (;;) {
-    report->child = 0;
     result = receive_job(STARTER_SOCKET, &in, &rights, &job, &body);
     if (result < 0) pf_call1(SYS_exit_group, 0);
     if (result) start_job(report, &job, in.header.id);

@@ -10,6 +10,7 @@ struct job {
   const u32 *descriptors; // pairs: the number in the job, the index in `fds`
   const int *fds;
   struct strings argv, env;
+  const char **pointers; // room for one to each string, and three more
 };
 
 static void write_number(const char *path, long number) {
@@ -75,6 +76,11 @@ static long take_on_attributes(const u32 *wanted, const u32 *own) {
     if (limits[0][0] != limits[1][0] || limits[0][1] != limits[1][1]) result = set_limit(i, limits[0], limits[1]);
   }
   return result;
+}
+
+// What the job has set of the memory that it has borrowed is ours again.
+static void restore_memory(const struct job *j) {
+  if (j->attributes[AT_FILTER] != j->own[AT_FILTER] && j->own[AT_FILTER] != ~0u) write_number("/proc/self/coredump_filter", j->own[AT_FILTER]);
 }
 
 // Puts each descriptor under its number; all others are close-on-exec. `link`, if there is one, moves behind them. Returns 0 or an errno, negated.
@@ -172,12 +178,10 @@ static const char **point_to(const char **at, struct strings list) {
 // The child's way from its birth to the program. Returns the stage at which it failed.
 static u32 become(const struct job *j, u32 *error) {
   long result;
-  u64 room = ((u64)j->argv.count + j->env.count + 3) * sizeof(char *);
   const char **argv, **envp;
   u32 stage = take_on_place(j, 0, error);
   if (*error) return stage;
-  STEP(pf_call6(SYS_mmap, 0, (long)room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), STAGE_process)
-  argv = (const char **)result + 1;
+  argv = j->pointers + 1;
   envp = point_to(argv, j->argv);
   point_to(envp, j->env);
   STEP(take_on_attributes(j->attributes, j->own), STAGE_limits)

@@ -190,6 +190,13 @@ export const starterPatienceFactor = 4;
 export const starterPatienceMsMin = 30;
 export const starterPatienceMsMax = 1000;
 
+/**
+ * The same for an image of built-in commands, which is at work for the time of its job: another costs a tenth of a second of a
+ * processor. And so many of them there are at most: the jobs of those hang, and what comes then runs in a process of its own.
+ */
+export const lenderPatienceMsMin = 200;
+export const lendersMax = 4;
+
 /** The demand of so long a time says how many idle starters are kept. */
 export const starterDemandMs = 1000;
 

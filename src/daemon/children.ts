@@ -34,7 +34,7 @@ export class Children {
   readonly #watched = new Map<number, ChildEvents>();
   /** Those that nobody watches yet and that have been stopped, with the signal: who watches them later is told then. */
   readonly #stopped = new Map<number, number>();
-  #claim: Claim = () => false;
+  readonly #claims: Claim[] = [];
   /** A child that is claimed stands before others of which something may have become. */
   #isHeldUp = false;
   #isSweeping = false;
@@ -50,7 +50,7 @@ export class Children {
 
   /** From now on `claim` is asked before an unknown child counts as an orphan. */
   claimWith(claim: Claim): void {
-    this.#claim = claim;
+    this.#claims.push(claim);
   }
 
   /** Tells `events` about a child that cannot have been reaped: just started, or claimed. */
@@ -120,7 +120,7 @@ export class Children {
   #take(change: ChildChange): boolean {
     const { sys, log } = this.#loop;
     const { pid } = change;
-    const isClaimed = !this.#watched.has(pid) && this.#claim(pid);
+    const isClaimed = !this.#watched.has(pid) && this.#claims.some((claim) => claim(pid));
     const events = this.#watched.get(pid);
     if (!events && isClaimed) return false;
     if (change.kind !== "ended") {

@@ -6,16 +6,12 @@
 
 import * as errno from "../../ffi/errno.ts";
 import type { Sys } from "../../ffi/sys.ts";
-import {
-  connectionsMax,
-  imageTimeoutMs,
-  listenBacklog,
-  sparesDefault,
-  sparesDemandedMax,
-} from "../base/limits.ts";
+import { connectionsMax, listenBacklog } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
 import { version } from "../base/version.ts";
+import { commandPolicy, programPolicy } from "../domain/starter-pool.ts";
 import { SystemError } from "../os/errors.ts";
+import { ownHead } from "../os/executable.ts";
 import type { Fd } from "../os/fd.ts";
 import {
   blockSignals,
@@ -32,15 +28,14 @@ import type { Received } from "../transport/channel.ts";
 import { Children } from "./children.ts";
 import { Connection } from "./connection.ts";
 import type { Endpoint } from "./endpoint.ts";
-import { Image, type ImageStatus } from "./images.ts";
 import { Jobs } from "./jobs.ts";
 import type { Log } from "./log.ts";
 import { Loop } from "./loop.ts";
 import { Machine } from "./machine.ts";
-import { baseImageProcess } from "./processes.ts";
-import { ProgramStarters } from "./program-starters.ts";
+import { baseImageProcess, programStarterProcess } from "./processes.ts";
 import type { ScriptReport } from "./script.ts";
 import { Scripts } from "./scripts.ts";
+import { noProcesses, type PoolStatus, StarterPool } from "./starter-pool.ts";
 import { Starters } from "./starters.ts";
 import { Watches } from "./watches.ts";
 
@@ -64,7 +59,8 @@ export interface StatusReport {
   readonly done: number;
   /** Jobs that ended otherwise, or could not be started. */
   readonly failed: number;
-  readonly image: ImageStatus;
+  /** The images of the built-in commands; there are none without a head. */
+  readonly image: PoolStatus;
   /** Why no images are made; undefined while there is memory for them. */
   readonly shortage: string | undefined;
   /** Scripts that are run out of warm images. */
@@ -86,9 +82,10 @@ export class Daemon implements Disposable {
   readonly #signals: Fd;
   readonly #children: Children;
   readonly #starters: Starters;
-  readonly #programs: ProgramStarters;
+  readonly #programs: StarterPool;
+  /** Without a head there can be no images of them: they run cold. */
+  readonly #commands: StarterPool | undefined;
   readonly #machine: Machine;
-  readonly #image: Image;
   readonly #watches: Watches;
   readonly #scripts: Scripts;
   readonly #jobs: Jobs;
@@ -121,26 +118,32 @@ export class Daemon implements Disposable {
     this.#signals = owned.use(openSignalFd(sys, signalSet(watchedSignals)));
     this.#children = new Children(this.#loop);
     this.#starters = new Starters(this.#loop, this.#children);
-    this.#programs = new ProgramStarters(this.#loop, this.#children);
+    this.#programs = new StarterPool(this.#loop, this.#children, {
+      name: "starter",
+      build: programStarterProcess,
+      policy: programPolicy(navigator.hardwareConcurrency),
+      isLender: false,
+    });
+    if (ownHead(sys)) {
+      this.#commands = new StarterPool(this.#loop, this.#children, {
+        name: "image base",
+        build: baseImageProcess,
+        policy: commandPolicy,
+        isLender: true,
+      });
+    }
     this.#machine = new Machine(this.#loop);
     const parts = {
       children: this.#children,
       starters: this.#starters,
       machine: this.#machine,
     };
-    this.#image = new Image(this.#loop, parts, {
-      name: "base",
-      build: baseImageProcess,
-      readyTimeoutMs: imageTimeoutMs,
-      spares: sparesDefault,
-      sparesDemandedMax,
-    });
     this.#watches = new Watches(this.#loop);
     this.#scripts = new Scripts(this.#loop, { ...parts, watches: this.#watches });
     this.#jobs = new Jobs(this.#loop, {
       starters: this.#starters,
       programs: this.#programs,
-      image: this.#image,
+      commands: this.#commands,
       scripts: this.#scripts,
       jobsMax: settings.jobsMax,
     });
@@ -156,7 +159,7 @@ export class Daemon implements Disposable {
     const { sys, log } = this.#loop;
     log.info(`listening on ${this.#endpoint.socketPath} (pid ${sys.getpid()})`);
     this.#programs.open();
-    this.#image.open();
+    this.#commands?.open();
     this.#jobs.prepare();
   }
 
@@ -189,7 +192,7 @@ export class Daemon implements Disposable {
     this.#accept(listenBacklog); // who has connected already gets an answer
     this.#stopListening();
     this.#programs.close();
-    this.#image.close();
+    this.#commands?.close();
     this.#scripts.close();
     this.#jobs.terminate();
     this.#loop.timers.after(this.#settings.graceMs, () => this.kill("the grace time is over"));
@@ -204,6 +207,7 @@ export class Daemon implements Disposable {
     if (running > 0) this.#loop.log.warn(`${reason}: killing ${running} jobs`);
     this.#starters.killAssigned();
     this.#programs.kill();
+    this.#commands?.kill();
     this.#jobs.kill();
   }
 
@@ -217,7 +221,7 @@ export class Daemon implements Disposable {
       mode: this.#settings.mode,
       state: this.#state,
       ...this.#jobs.counts,
-      image: this.#image.status,
+      image: this.#commands?.status ?? noProcesses,
       shortage: this.#machine.shortage(),
       images: this.#scripts.report(),
     };
@@ -228,7 +232,7 @@ export class Daemon implements Disposable {
     using _signals = this.#signals;
     using _starters = this.#starters;
     using _programs = this.#programs;
-    using _image = this.#image;
+    using _commands = this.#commands;
     using _watches = this.#watches;
     using _scripts = this.#scripts;
     this.#stopListening();

@@ -29,10 +29,9 @@ import type { RunRequest, SignalRequest } from "../protocol/messages.ts";
 import type { Received } from "../transport/channel.ts";
 import type { ChildEvents } from "./children.ts";
 import type { Connection } from "./connection.ts";
-import type { Image } from "./images.ts";
 import type { Loop } from "./loop.ts";
-import type { ProgramStarters } from "./program-starters.ts";
 import type { Scripts } from "./scripts.ts";
+import type { StarterPool } from "./starter-pool.ts";
 import { lost, type Start, type Starters } from "./starters.ts";
 import { GuardedTerminal } from "./terminal.ts";
 
@@ -60,8 +59,8 @@ interface Context {
 
 interface JobsParts {
   readonly starters: Starters;
-  readonly programs: ProgramStarters;
-  readonly image: Image;
+  readonly programs: StarterPool;
+  readonly commands: StarterPool | undefined;
   readonly scripts: Scripts;
   readonly jobsMax: number;
 }
@@ -69,8 +68,8 @@ interface JobsParts {
 export class Jobs {
   readonly #loop: Loop;
   readonly #starters: Starters;
-  readonly #programs: ProgramStarters;
-  readonly #image: Image;
+  readonly #programs: StarterPool;
+  readonly #commands: StarterPool | undefined;
   readonly #scripts: Scripts;
   readonly #jobsMax: number;
   readonly #jobs = new Map<number, Job>();
@@ -92,7 +91,7 @@ export class Jobs {
     this.#loop = loop;
     this.#starters = parts.starters;
     this.#programs = parts.programs;
-    this.#image = parts.image;
+    this.#commands = parts.commands;
     this.#scripts = parts.scripts;
     this.#jobsMax = parts.jobsMax;
     this.#configurations = new Configurations(loop.sys);
@@ -175,7 +174,7 @@ export class Jobs {
     job.client = undefined;
     job.terminal?.restore();
     this.#dropTerminal(job);
-    if (this.#programs.cancel(id)) return;
+    if (this.#programs.cancel(id) || this.#commands?.cancel(id)) return;
     this.#tell(id, { kind: "clientGone" });
   }
 
@@ -284,9 +283,10 @@ export class Jobs {
     }
   }
 
-  /** In a spare of the image, or else in a fresh process of our own binary. */
+  /** In a process that an image lends its memory, or else in a fresh one of our own binary. */
   #startBuiltin(job: Job, start: Start): void {
-    this.#image.run({ ...start, onUnavailable: () => this.#startCold(job, start) });
+    if (!this.#commands) return this.#startCold(job, start);
+    this.#commands.run({ ...start, onUnavailable: () => this.#startCold(job, start) });
   }
 
   /** A start by which `context` is given up when it has been decided. */
@@ -309,7 +309,7 @@ export class Jobs {
   }
 
   #startCold(job: Job, start: Start): void {
-    this.#loop.log.debug(`job ${job.id} (${job.name}) starts cold: the image is not ready`);
+    this.#loop.log.debug(`job ${job.id} (${job.name}) starts cold: no image serves`);
     try {
       const starter = this.#starters.spawn();
       if (starter?.handOver(start)) return;

@@ -84,13 +84,19 @@ export const commandProcess: ProcessBuild = (sys, { socket, nothing }) => ({
   joinsGroup: true,
 });
 
-/** The image of the built-in commands. */
-export const baseImageProcess: ProcessBuild = (sys, { socket, nothing }) => ({
-  path: ownExecutable,
-  argv: stringList(fromLatin1(`${imageName}\0base\0`)),
-  env: oneThreadEnvironment(ownEnvironment(sys), "image"),
-  descriptors: new Map([...standardDescriptors(nothing), [imageSocketNumber, socket]]),
-});
+/** An image of the built-in commands, which shares the memory file `word` with us. */
+export function baseImageProcess(word: RawFd): ProcessBuild {
+  return (sys, { socket, nothing }) => ({
+    path: ownExecutable,
+    argv: stringList(fromLatin1(`${imageName}\0base\0`)),
+    env: oneThreadEnvironment(ownEnvironment(sys), "image"),
+    descriptors: new Map([
+      ...standardDescriptors(nothing),
+      [starterSocketNumber, socket],
+      [starterWordNumber, word],
+    ]),
+  });
+}
 
 /** What a process for a script takes over from the job it is made for. */
 export interface ScriptContext {

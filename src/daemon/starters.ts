@@ -1,6 +1,6 @@
 /**
  * Processes of ours that are given one command or script and become it: forked out of an image, or started for the
- * occasion. Each is a child of ours with a socket of its own. Programs are started by others, see program-starters.ts.
+ * occasion. Each is a child of ours with a socket of its own. Programs are started by others, see starter-pool.ts.
  */
 import { Scope } from "../base/scope.ts";
 import { parseWaitStatus } from "../base/wait-status.ts";
@@ -35,6 +35,8 @@ export interface Start extends ChildEvents {
   readonly onRefused: (refused: Refused) => void;
   /** It must not run in that process, but can in another: nothing has been done. */
   readonly onUnfit?: (reason: string) => void;
+  /** It cannot be started there, but elsewhere: nothing has been done. */
+  readonly onUnavailable?: () => void;
   /** What it has loaded, at its end; see domain/warmth.ts. */
   readonly onRecorded?: (json: string) => void;
 }

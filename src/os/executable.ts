@@ -15,7 +15,7 @@ const tableCountAt = 56;
 const headerSize = 56;
 /** The head's parameters: `struct parameters` in ffi/head/start.c. */
 const parametersMagic = "PREFORK-HEAD-03\0";
-const serveForksAt = 32;
+const lendAt = 32;
 
 /** A part of the program: where its bytes are in memory and in the file. */
 interface Part {
@@ -29,8 +29,8 @@ interface Part {
 
 /** What is in front of Bun. */
 export interface HeadPart {
-  /** The address of the function by which an image serves forks. */
-  readonly serveForks: number;
+  /** The address of the function by which an image lends its memory to jobs. */
+  readonly lend: number;
 }
 
 /**
@@ -45,7 +45,7 @@ export function ownHead(sys: Sys): HeadPart | undefined {
   if (!last || parts.some(({ type }) => type === PT_INTERP)) return undefined;
   const code = read(sys, file.raw, last);
   const parameters = Buffer.from(code.buffer).indexOf(parametersMagic, 0, "latin1");
-  return { serveForks: Number(code.view.getBigUint64(parameters + serveForksAt, true)) };
+  return { lend: Number(code.view.getBigUint64(parameters + lendAt, true)) };
 }
 
 /**

@@ -102,3 +102,10 @@ export function threadNames(sys: Sys): string[] {
     latin1(readFile(sys, `/proc/self/task/${id}/comm`)).trim(),
   );
 }
+
+/** @throws Error when a child of this process would have one thread less. */
+export function refuseThreads(sys: Sys): void {
+  if (isAlone(sys)) return;
+  const [, ...others] = threadNames(sys);
+  throw new Error(`of the image's threads only one survives, and not ${others.join(", ")}`);
+}

@@ -76,7 +76,7 @@ export function setShownWords(sys: Sys, argv: StringList, env: StringList): void
 /** The kernel reads them in our memory whenever somebody looks. */
 const shownWords: Memory[] = [];
 
-/** Where the kernel believes the parts of our memory to be that stay where they are, also in those forked out of us. */
+/** Where the kernel believes the parts of our memory to be that stay where they are, also in those forked out of us; without `brk`. */
 export function shownPlaces(sys: Sys): Memory {
   const map = allocate(prctlMmMap.size);
   const field = statFields(sys);
@@ -86,6 +86,10 @@ export function shownPlaces(sys: Sys): Memory {
   prctlMmMap.set(map, "start_data", field(45));
   prctlMmMap.set(map, "end_data", field(46));
   prctlMmMap.set(map, "start_brk", field(47));
+  prctlMmMap.set(map, "arg_start", field(48));
+  prctlMmMap.set(map, "arg_end", field(49));
+  prctlMmMap.set(map, "env_start", field(50));
+  prctlMmMap.set(map, "env_end", field(51));
   prctlMmMap.set(map, "exe_fd", 0xffff_ffff); // -1: the executable stays
   return map;
 }

@@ -1,8 +1,6 @@
-/** What becomes of jobs and daemon when an image or one of its spares dies, hangs or is slow. */
+/** What becomes of jobs and daemon when the image of the built-in commands dies, hangs or is slow. */
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { readFileSync } from "node:fs";
 import {
-  childNamed,
   childrenOf,
   descriptorCount,
   isGone,
@@ -10,48 +8,19 @@ import {
   statusField,
   zombiesOf,
 } from "../helpers/process.ts";
-import { ended, Sandbox, type Status } from "../helpers/sandbox.ts";
+import { ended, Sandbox } from "../helpers/sandbox.ts";
 import { until } from "../helpers/wait.ts";
 
 setDefaultTimeout(40_000);
 
-/** The spares of a daemon: forked children of the image, which are the daemon's own. */
-function sparesOf({ pid, image }: Status): number[] {
-  return childrenOf(pid)
-    .filter((child) => child.name === "pfd-image" && child.pid !== image.pid)
-    .map((child) => child.pid);
-}
-
 const sum = ended({ stdout: "3\n" });
 
-test("an image and a spare are one-thread processes of the daemon", async () => {
+test("an image is a one-thread process of the daemon", async () => {
   await using box = new Sandbox();
   const daemon = await box.serve();
-  const status = await box.untilWarm();
-  const [spare = 0] = sparesOf(status);
-  for (const pid of [daemon.pid, status.image.pid, spare]) {
-    expect(statusField(pid, "Threads")).toBe("1");
-  }
-  expect(processStat(status.image.pid)?.name).toBe("pfd-image");
-  expect(processStat(status.image.pid)?.parent).toBe(daemon.pid);
-  expect(processStat(spare)?.parent).toBe(daemon.pid);
-});
-
-test("a job of an image is shown as its command", async () => {
-  await using box = new Sandbox();
-  const daemon = await box.serveWarm();
-  // The pipe is full, so that the job cannot end before somebody reads.
-  const script = `mkfifo full; exec 3<>full; head -c 65536 /dev/zero >&3
-    pfc -w add 1 2 >&3 & read; head -c 65536 full > /dev/null; wait $!`;
-  const shell = box.start(["bash", "-c", script], { stdin: "pipe", env: { SHOWN: "of the job" } });
-  const { pid } = await childNamed(daemon.pid, "add");
-  const shown = (what: string): string[] =>
-    readFileSync(`/proc/${pid}/${what}`, "latin1").split("\0");
-  await until("its words are its own", () => shown("cmdline")[0] === "add");
-  expect(shown("cmdline")).toEqual(["add", "1", "2", ""]);
-  expect(shown("environ")).toContain("SHOWN=of the job");
-  await shell.closeInput();
-  expect(await shell.ended).toEqual(ended());
+  const { image } = await box.untilWarm();
+  for (const pid of [daemon.pid, image.pid]) expect(statusField(pid, "Threads")).toBe("1");
+  expect(processStat(image.pid)).toMatchObject({ name: "pfd-image", parent: daemon.pid });
 });
 
 test("killed: the daemon says so, starts another, and jobs are right all along", async () => {
@@ -66,9 +35,9 @@ test("killed: the daemon says so, starts another, and jobs are right all along",
   expect(after.image.pid).not.toBe(before.image.pid);
   expect(after.pid).toBe(daemon.pid);
   expect({ done: after.done, failed: after.failed }).toEqual({ done: 9, failed: 0 });
-  expect(daemon.log()).toMatch(/ error [^\n]*image base [^\n]*died/);
+  expect(daemon.log()).toMatch(/ warn [^\n]*image base [^\n]*died/);
   expect(daemon.log().match(/image base is ready/g)).toHaveLength(2);
-  await until("nothing is left of the old one", () => sparesOf(after).length === 1);
+  expect(isGone(before.image.pid)).toBe(true);
   expect(zombiesOf(daemon.pid)).toEqual([]);
 });
 
@@ -88,81 +57,50 @@ test("killed again and again: each time later, and the daemon never gives up", a
   }
   await box.untilWarm();
   expect(fds).toEqual(fds.map(() => fds[0] ?? -1)); // none leaked
-  expect(daemon.log()).toMatch(/starting the image base again in \d+ ms/);
+  expect(daemon.log().match(/image base \d+ has died/g)).toHaveLength(6);
 });
 
-test("an image that is stopped is replaced, and jobs run cold meanwhile", async () => {
+test("an image that is stopped is replaced, and jobs are right meanwhile", async () => {
   await using box = new Sandbox();
-  const daemon = await box.serve();
+  await box.serve();
   const before = await box.untilWarm();
   process.kill(before.image.pid, "SIGSTOP");
   const runs = await Promise.all(Array.from({ length: 3 }, () => box.pfc("-w", "add", "1", "2")));
   expect(runs).toEqual([sum, sum, sum]);
   const after = await box.untilWarm();
   expect(after.image.pid).not.toBe(before.image.pid);
-  expect(daemon.log()).toContain("was stopped by SIGSTOP");
   expect(isGone(before.image.pid)).toBe(true);
 });
 
-test.each(["SIGSTOP", "SIGKILL"] as const)(
-  "%s to the spare costs another spare, and no job",
-  async (signal) => {
-    await using box = new Sandbox();
-    const daemon = await box.serve();
-    const status = await box.untilWarm();
-    const [spare = 0] = sparesOf(status);
-    process.kill(spare, signal);
-    expect(await box.pfc("-w", "add", "1", "2")).toEqual(sum);
-    await until("it is gone", () => isGone(spare));
-    const after = await box.untilWarm();
-    expect(after.image.pid).toBe(status.image.pid);
-    expect(after).toMatchObject({ running: 0, done: 1, failed: 0 });
-    await until("no zombie", () => zombiesOf(daemon.pid).length === 0);
-  },
-);
-
-test("spares that are killed, one after the other, do not count against their image", async () => {
-  await using box = new Sandbox();
-  await box.serve();
-  const { image } = await box.untilWarm();
-  for (let round = 0; round < 6; round++) {
-    const [spare = 0] = sparesOf(await box.untilWarm());
-    process.kill(spare, "SIGKILL");
-    await until("it is gone", () => isGone(spare));
-  }
-  expect(await box.pfc("-w", "add", "1", "2")).toEqual(sum);
-  expect((await box.untilWarm()).image.pid).toBe(image.pid);
-});
-
-test("a client that leaves before its spare has started", async () => {
+test("an idle image that dies is replaced", async () => {
   await using box = new Sandbox();
   const daemon = await box.serve();
-  const [spare = 0] = sparesOf(await box.untilWarm());
+  const { image } = await box.untilWarm();
+  process.kill(image.pid, "SIGKILL");
+  await until("another waits", async () => {
+    const next = (await box.status()).image;
+    return next.state === "ready" && next.pid !== image.pid;
+  });
+  expect(daemon.log()).toMatch(/ warn [^\n]*image base \d+ has died/);
+  expect(await box.pfc("-w", "add", "1", "2")).toEqual(sum);
+});
+
+test("a client that leaves before its job has begun", async () => {
+  await using box = new Sandbox();
+  const daemon = await box.serve();
+  const { image } = await box.untilWarm();
   // It gets the job before the daemon learns that it is stopped.
   process.kill(daemon.pid, "SIGSTOP");
-  process.kill(spare, "SIGSTOP");
+  process.kill(image.pid, "SIGSTOP");
   const client = box.startPfc(["-w", "add", "1", "2"]);
   await until("the client waits", () => processStat(client.pid)?.state === "S");
   client.kill("SIGKILL");
   await client.exited;
   process.kill(daemon.pid, "SIGCONT");
   await until("the job is over", async () => (await box.status()).running === 0);
-  await until("the spare is gone", () => isGone(spare));
+  await until("the image is gone", () => isGone(image.pid));
   expect(await box.pfc("-w", "add", "1", "2")).toEqual(sum);
   await until("no zombie", () => zombiesOf(daemon.pid).length === 0);
-});
-
-test("an idle spare that dies is replaced", async () => {
-  await using box = new Sandbox();
-  const daemon = await box.serve();
-  const [spare = 0] = sparesOf(await box.untilWarm());
-  process.kill(spare, "SIGKILL");
-  await until("another spare waits", async () => {
-    const [next] = sparesOf(await box.status());
-    return next !== undefined && next !== spare;
-  });
-  expect(daemon.log()).toMatch(/ warn [^\n]*spare \d+ [^\n]*died/);
-  expect(await box.pfc("-w", "add", "1", "2")).toEqual(sum);
 });
 
 test("a running job does not depend on its image", async () => {
@@ -180,15 +118,13 @@ test("a running job does not depend on its image", async () => {
   expect((await client.ended).stdout).toBe("100000\n"); // one was read before
 });
 
-test("an image whose daemon is killed leaves, and its spares do", async () => {
+test("an image whose daemon is killed leaves", async () => {
   await using box = new Sandbox();
   const daemon = await box.serve();
-  const status = await box.untilWarm();
-  const spares = sparesOf(status);
-  expect(spares.length).toBeGreaterThan(0);
+  const { image } = await box.untilWarm();
   daemon.process.kill("SIGKILL");
   await daemon.process.exited;
-  for (const pid of [status.image.pid, ...spares]) await until(`${pid} leaves`, () => isGone(pid));
+  await until("it leaves", () => isGone(image.pid));
 });
 
 test("jobs right after the daemon's start are right, warm or not", async () => {

@@ -82,7 +82,7 @@ function headOf(compiler: string): Head {
     bytes: bytes.toString("base64"),
     entry: addressOf("pf_entry"),
     parameters: bytes.indexOf("PREFORK-HEAD-03\0", 0, "latin1"),
-    serveForks: addressOf("pf_serve_forks"),
+    lend: addressOf("pf_lend"),
   };
 }
 

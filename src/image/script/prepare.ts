@@ -15,14 +15,13 @@ import {
 import { reasonOf } from "../../os/errors.ts";
 import type { Fd, RawFd } from "../../os/fd.ts";
 import { descriptorNumbers, descriptorTarget, readFile, writeText } from "../../os/files.ts";
-import { forkTwice } from "../../os/fork.ts";
 import { copyHeapAhead } from "../../os/heap.ts";
 import { threadNames } from "../../os/one-thread.ts";
 import { waitFor } from "../../os/poll.ts";
 import { exitNow } from "../../os/process.ts";
 import type { Message } from "../../protocol/messages.ts";
 import { type MessageReceiver, sendMessage } from "../../transport/channel.ts";
-import { serveForks } from "../zygote.ts";
+import { serveForks } from "./forks.ts";
 import { Inputs } from "./inputs.ts";
 import { type Made, rehearseJob } from "./job.ts";
 import {
@@ -133,7 +132,7 @@ export async function prepareImage(
         : (flaw ?? before.flaw() ?? terminalsFlaw ?? (await tryFork(sys, log))),
   };
   tell({ type: "prepared", json: JSON.stringify(report) });
-  const spare = serveForks(sys, receiver, daemon, forkTwice);
+  const spare = serveForks(sys, receiver, daemon);
   try {
     replaceEventLoop(sys);
     renewProcessNumbers(sys);

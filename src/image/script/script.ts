@@ -5,7 +5,7 @@
  * leaves running is treated by Bun as it is in `bun script.ts`.
  *
  * The daemon says what to be (`orders`), then a job comes (`run`): to a fresh process on the same
- * socket, to a child of an image on a socket of its own (zygote.ts).
+ * socket, to a child of an image on a socket of its own (forks.ts).
  */
 
 import { SYS_close_range } from "../../../ffi/linux/constants.ts";
