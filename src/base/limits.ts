@@ -211,10 +211,6 @@ export const startAttemptsMax = 6;
 /** How soon children are looked at again when that has failed. */
 export const childrenRetryMs = 20;
 
-/** The delay before a dead image is started again; doubles up to the bound, until one serves. */
-export const imageBackoffMs = 100;
-export const imageBackoffMsMax = 30_000;
-
 /** Forked children that wait for work. One is enough to keep the fork off the caller's path. */
 export const sparesDefault = 1;
 
@@ -236,19 +232,6 @@ export const fileClockMs = 100;
 /** So many spares may die unused in a row; then their image is replaced, after a delay. */
 export const sparesDyingMax = 3;
 
-/**
- * The most spares that the demand brings about, where it decides: what comes beyond them waits for
- * a fork, in order, and on the usual machine no longer than for a processor.
- */
-export const sparesDemandedMax = 16;
-
-/** Demand is what it was at its highest in the last period of this length, or in the one before. */
-export const demandMs = 1000;
-
-/** Spares for a demand take at most this share of the memory that is left, so much for each. */
-export const spareMemoryShare = 0.02;
-export const spareKiB: number = 4 * 1024;
-
 /** So many spares may be lost with the same job before it has begun; then it runs cold. */
 export const sparesLostMax = 3;
 
@@ -262,7 +245,6 @@ export const refillDelayMsMax = 1000;
 assert(inlineBodyBytesMax <= bodyBytesMax, "an inline body is a body");
 assert(imageIdleShortMs < spareIdleMs, "short memory is given back sooner");
 assert(spareIdleMs < imageIdleMs, "spares go before their image");
-assert(sparesDefault <= sparesDemandedMax, "a demand never takes spares away");
 assert(jobFdsMax > 3, "a job has its standard descriptors");
 assert(waitingNoticeMs < answerTimeoutMs, "a client whose job waits is told in time");
 assert(requestTimeoutMs < answerTimeoutMs, "a client outwaits the daemon's own limit");

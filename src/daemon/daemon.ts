@@ -11,7 +11,6 @@ import { Scope } from "../base/scope.ts";
 import { version } from "../base/version.ts";
 import { commandPolicy, programPolicy } from "../domain/starter-pool.ts";
 import { SystemError } from "../os/errors.ts";
-import { ownHead } from "../os/executable.ts";
 import type { Fd } from "../os/fd.ts";
 import {
   blockSignals,
@@ -44,6 +43,8 @@ export interface DaemonSettings {
   readonly mode: string;
   readonly graceMs: number;
   readonly jobsMax: number;
+  /** Whether our binary has a head, with which an image can lend its memory. Without, built-in commands run cold. */
+  readonly hasHead: boolean;
 }
 
 /** What `prefork status --json` prints; with `--images` the client adds each process's memory. */
@@ -83,7 +84,6 @@ export class Daemon implements Disposable {
   readonly #children: Children;
   readonly #starters: Starters;
   readonly #programs: StarterPool;
-  /** Without a head there can be no images of them: they run cold. */
   readonly #commands: StarterPool | undefined;
   readonly #machine: Machine;
   readonly #watches: Watches;
@@ -124,7 +124,7 @@ export class Daemon implements Disposable {
       policy: programPolicy(navigator.hardwareConcurrency),
       isLender: false,
     });
-    if (ownHead(sys)) {
+    if (settings.hasHead) {
       this.#commands = new StarterPool(this.#loop, this.#children, {
         name: "image base",
         build: baseImageProcess,

@@ -1,5 +1,5 @@
 /**
- * The warm images: processes that fork children for commands. See docs/architecture.md.
+ * The warm images of scripts: processes that fork children for them. See docs/architecture.md.
  *
  * An image is started by exec of our own binary and says `ready`. Asked to `fork`, it answers with
  * a `spare`: a forked child that waits on a socket of its own for its one job. Spares are forked
@@ -8,16 +8,8 @@
  */
 
 import { errnoText } from "../../ffi/errno-names.ts";
-import {
-  demandMs,
-  imageBackoffMs,
-  imageBackoffMsMax,
-  imageForkMs,
-  sparesDyingMax,
-  sparesLostMax,
-} from "../base/limits.ts";
+import { imageForkMs, sparesDyingMax, sparesLostMax } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
-import { type Demand, demandAt, noDemand, sparesDemanded } from "../domain/load.ts";
 import type { Orders, Prepared } from "../domain/warmth.ts";
 import type { ChildExit } from "../os/children.ts";
 import { reasonOf, SystemError } from "../os/errors.ts";
@@ -68,12 +60,10 @@ export interface ImageRecipe {
   readonly orders?: Orders;
   readonly readyTimeoutMs: number;
   readonly spares: number;
-  /** As many as this if the demand asks for them; left out: it does not matter. */
-  readonly sparesDemandedMax?: number;
   /** What a script's image has found out. @returns whether it is to be used. */
-  readonly onPrepared?: (prepared: Prepared) => boolean;
-  /** It is gone, and not started again. An image without this is, after a delay. */
-  readonly onGone?: (reason: string) => void;
+  readonly onPrepared: (prepared: Prepared) => boolean;
+  /** It is gone, and not started again. */
+  readonly onGone: (reason: string) => void;
 }
 
 export interface ImageParts {
@@ -96,21 +86,14 @@ export class Image implements Disposable {
   #deadline: Timer | undefined;
   /** How much of a processor it had used when it was asked. */
   #processorMs = 0;
-  #backoffMs = imageBackoffMs;
-  #restart: Timer | undefined;
   #refill: Timer | undefined;
   #forksAsked = 0;
   /** Jobs that were handed to a spare and have not been started yet. */
   #starting = 0;
   #isStopping = false;
   #served = 0;
-  /** How many spares are to wait at this time, whatever the demand. */
-  #sparesLeast: number;
   /** How many are to wait. */
   #sparesKept: number;
-  #demand: Demand = noDemand;
-  /** Then the demand is looked at again. */
-  #review: Timer | undefined;
   /** Spares that died without a job, since one last had one. */
   #diedUnused = 0;
   readonly #idle: Starter[] = [];
@@ -130,7 +113,6 @@ export class Image implements Disposable {
     this.#machine = parts.machine;
     this.name = recipe.name;
     this.#recipe = recipe;
-    this.#sparesLeast = recipe.spares;
     this.#sparesKept = recipe.spares;
   }
 
@@ -161,8 +143,7 @@ export class Image implements Disposable {
       this.#spawn();
     } catch (error) {
       this.#loop.log.error(`cannot start the image ${this.name}: ${reasonOf(error)}`);
-      if (this.#recipe.onGone) this.#recipe.onGone(reasonOf(error));
-      else this.#scheduleRestart();
+      this.#recipe.onGone(reasonOf(error));
     }
   }
 
@@ -175,8 +156,7 @@ export class Image implements Disposable {
 
   /** From now on so many spares wait. */
   keepSpares(count: number): void {
-    if (count === this.#sparesLeast) return;
-    this.#sparesLeast = count;
+    if (count === this.#sparesKept) return;
     this.#sparesKept = count;
     this.#assign();
   }
@@ -184,8 +164,6 @@ export class Image implements Disposable {
   /** Lets the image and its idle spares go. Running jobs are not touched. */
   close(): void {
     this.#isStopping = true;
-    this.#restart?.cancel();
-    this.#review?.cancel();
     this.#retire();
   }
 
@@ -236,15 +214,10 @@ export class Image implements Disposable {
 
   #handle(message: Message, fds: readonly Fd[]): void {
     switch (message.type) {
-      case "ready":
-        this.#answered();
-        this.#state = "ready";
-        this.#loop.log.info(`the image ${this.name} is ready (pid ${this.#pid})`);
-        break;
       case "prepared": {
         this.#answered();
         // The daemon and its image are the same binary.
-        const isUsed = this.#recipe.onPrepared?.(JSON.parse(message.json) as Prepared) ?? false;
+        const isUsed = this.#recipe.onPrepared(JSON.parse(message.json) as Prepared);
         if (!isUsed || !this.#socket) return;
         this.#state = "ready";
         this.#loop.log.info(`the image ${this.name} is ready (pid ${this.#pid})`);
@@ -278,7 +251,6 @@ export class Image implements Disposable {
         this.#jobs.add(pid);
         this.#served += 1;
         this.#diedUnused = 0;
-        this.#backoffMs = imageBackoffMs;
       },
       onSettled: () => {
         this.#settled(pid);
@@ -330,7 +302,6 @@ export class Image implements Disposable {
 
   /** Brings waiting commands and idle spares together, and asks for as many forks as are missing. */
   #assign(): void {
-    this.#followDemand();
     for (let start = this.#queue[0]; start; start = this.#queue[0]) {
       const spare = this.#idle.shift();
       if (!spare) break;
@@ -342,27 +313,6 @@ export class Image implements Disposable {
     for (const spare of this.#idle.splice(this.#sparesKept)) release(spare);
     // A job that is being started needs the processor more than its successor does.
     if (this.#starting === 0) this.#refillSoon();
-  }
-
-  /** As many spares as jobs have come at once lately, as far as there is memory for them. */
-  #followDemand(): void {
-    const most = this.#recipe.sparesDemandedMax;
-    if (most === undefined || this.#isStopping) return;
-    const { nowMs, timers } = this.#loop;
-    this.#demand = demandAt(this.#demand, nowMs(), this.#queue.length + this.#starting);
-    const bounds = { least: this.#sparesLeast, most };
-    const wanted = sparesDemanded(this.#demand, bounds);
-    // What is there has its memory; for more there has to be some.
-    if (wanted <= this.#sparesKept) this.#sparesKept = wanted;
-    else {
-      const affordable = Math.max(this.#machine.sparesAffordable(), this.#sparesKept);
-      this.#sparesKept = Math.min(wanted, affordable);
-    }
-    if (this.#sparesKept === this.#sparesLeast || this.#review) return;
-    this.#review = timers.after(demandMs, () => {
-      this.#review = undefined;
-      this.#assign();
-    });
   }
 
   /** Has the spares that are missing forked as soon as the machine has time for it. */
@@ -473,16 +423,7 @@ export class Image implements Disposable {
     this.#diedUnused = 0;
     this.#retire();
     if (this.#isStopping) return;
-    if (this.#recipe.onGone) this.#recipe.onGone(this.#lastWord);
-    else this.#scheduleRestart();
-  }
-
-  #scheduleRestart(): void {
-    const delayMs = this.#backoffMs;
-    this.#backoffMs = Math.min(delayMs * 2, imageBackoffMsMax);
-    this.#loop.log.info(`starting the image ${this.name} again in ${delayMs} ms`);
-    this.#restart?.cancel();
-    this.#restart = this.#loop.timers.after(delayMs, () => this.open());
+    this.#recipe.onGone(this.#lastWord);
   }
 }
 

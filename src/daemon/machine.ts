@@ -1,5 +1,5 @@
 /** What the daemon asks the machine before it does something ahead of need; see domain/load.ts. */
-import { isShort, refillDelayMs, sparesAffordable } from "../domain/load.ts";
+import { isShort, refillDelayMs } from "../domain/load.ts";
 import { memoryRooms } from "../os/available-memory.ts";
 import { runningCount } from "../os/proc.ts";
 import type { Loop } from "./loop.ts";
@@ -23,12 +23,6 @@ export class Machine {
     // We are one of them, and about to sleep. A machine that cannot be asked is taken for a busy one.
     const running = (runningCount(this.#loop.sys) ?? this.#processors + 1) - 1;
     return refillDelayMs({ processors: this.#processors, running });
-  }
-
-  /** For how many spares there is memory, of those that a demand asks for. None when memory is short. */
-  sparesAffordable(): number {
-    const rooms = memoryRooms(this.#loop.sys);
-    return rooms.some((room) => isShort(room, this.#wasShort)) ? 0 : sparesAffordable(rooms);
   }
 
   /** Whose memory is short, in words; undefined while there is room. A change is logged. */

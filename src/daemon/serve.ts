@@ -22,6 +22,7 @@ import { Scope } from "../base/scope.ts";
 import { fromUtf8, latin1, stringList } from "../base/strings.ts";
 import { logPathOf } from "../domain/discovery.ts";
 import { check, reasonOf, SystemError } from "../os/errors.ts";
+import { ownHead } from "../os/executable.ts";
 import { Fd, isOpen, standard } from "../os/fd.ts";
 import {
   closeOnExec,
@@ -51,7 +52,7 @@ import { Daemon, type DaemonSettings } from "./daemon.ts";
 import { openEndpoint } from "./endpoint.ts";
 import { createLog, type LogLevel } from "./log.ts";
 
-export interface ServeOptions extends DaemonSettings {
+export interface ServeOptions extends Omit<DaemonSettings, "hasHead"> {
   /** Absolute, like all paths here: a daemon's working directory is the root. */
   readonly socketPath: string;
   readonly pidFile: string | undefined;
@@ -104,7 +105,8 @@ function runDaemon(sys: Sys, options: ServeOptions): number {
   resetSignal(sys, signalNumbers.SIGCHLD);
   becomeSubreaper(sys);
   const logger = createLog(sys, options.logLevel);
-  const daemon = owned.use(new Daemon(sys, logger, endpoint, options));
+  const settings = { ...options, hasHead: ownHead(sys) !== undefined };
+  const daemon = owned.use(new Daemon(sys, logger, endpoint, settings));
   // Until here a failure is told to whoever started us; from here on the log has it.
   if (log) replaceFd(sys, log.file.raw, standard.error);
   daemon.start();

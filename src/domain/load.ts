@@ -3,7 +3,6 @@
  * from whatever runs meanwhile. So it is made when there is room for it.
  */
 import {
-  demandMs,
   imageIdleMs,
   imageIdleShortMs,
   inputQuietMs,
@@ -13,8 +12,6 @@ import {
   refillDelayMsMax,
   refillDelayMsMin,
   spareIdleMs,
-  spareKiB,
-  spareMemoryShare,
 } from "../base/limits.ts";
 
 /** What the processors are asked for at one moment. */
@@ -67,39 +64,6 @@ export interface Use {
 export function sparesKept({ spares, idleMs, isShort }: Use): number | undefined {
   if (idleMs >= (isShort ? imageIdleShortMs : imageIdleMs)) return undefined;
   return isShort || idleMs >= spareIdleMs ? 0 : spares;
-}
-
-/** How many jobs an image had to start at the same time, lately. */
-export interface Demand {
-  /** When the present period began; see `demandMs`. */
-  readonly sinceMs: number;
-  /** The most in this period so far, and in the one right before it. */
-  readonly peak: number;
-  readonly before: number;
-}
-
-export const noDemand: Demand = { sinceMs: 0, peak: 0, before: 0 };
-
-/** The demand when `jobs` wait to be started at `nowMs`, by a clock that is never put back. */
-export function demandAt(demand: Demand, nowMs: number, jobs: number): Demand {
-  const periods = Math.floor((nowMs - demand.sinceMs) / demandMs);
-  if (periods === 0) return { ...demand, peak: Math.max(demand.peak, jobs) };
-  const before = periods === 1 ? demand.peak : 0;
-  return { sinceMs: demand.sinceMs + periods * demandMs, peak: jobs, before };
-}
-
-/** How many spares a demand asks for, between two bounds. */
-export function sparesDemanded(
-  { peak, before }: Demand,
-  { least, most }: { least: number; most: number },
-): number {
-  return Math.min(Math.max(peak, before, least), Math.max(most, least));
-}
-
-/** How many spares there is memory for, in the scarcest of these rooms. */
-export function sparesAffordable(rooms: readonly Room[]): number {
-  const availableKiB = Math.min(...rooms.map((room) => room.availableKiB));
-  return Math.floor((availableKiB * spareMemoryShare) / spareKiB);
 }
 
 /**

@@ -10,9 +10,12 @@ import {
   anotherStarterInMs,
   nextAverageMs,
   patienceMs,
+  programPolicy,
   respawnDelayMs,
   startersKept,
 } from "../../src/domain/starter-pool.ts";
+
+const policy = programPolicy(2);
 
 describe("starters that are kept", () => {
   test.each([
@@ -22,7 +25,7 @@ describe("starters that are kept", () => {
     { what: "no more than there are processors", peak: 200, processors: 8, kept: 8 },
     { what: "two on one processor", peak: 200, processors: 1, kept: 2 },
   ])("$what", ({ peak, processors, kept }) => {
-    expect(startersKept(peak, processors)).toBe(kept);
+    expect(startersKept(peak, programPolicy(processors))).toBe(kept);
   });
 });
 
@@ -32,22 +35,21 @@ describe("patience with a starter", () => {
     { what: "grows with what a start takes", average: 20, expected: 80 },
     { what: "has a bound", average: 10_000, expected: starterPatienceMsMax },
   ])("$what", ({ average, expected }) => {
-    expect(patienceMs(average)).toBe(expected);
+    expect(patienceMs(average, policy)).toBe(expected);
   });
 
   test("a start that hung for long hardly counts", () => {
-    expect(nextAverageMs(1, 45_000)).toBeLessThan(10);
+    expect(nextAverageMs(1, 45_000, policy)).toBeLessThan(10);
   });
 
   test("a machine on which everything takes longer is believed after a while", () => {
     let average = 1;
-    for (let start = 0; start < 50; start++) average = nextAverageMs(average, 100);
+    for (let start = 0; start < 50; start++) average = nextAverageMs(average, 100, policy);
     expect(average).toBeGreaterThan(90);
   });
 });
 
 describe("another starter for a job that waits", () => {
-  const processors = 2;
   test.each([
     { what: "at once, when none is at work", agesMs: [], inMs: 0 },
     { what: "at once, when few are", agesMs: [1], inMs: 0 },
@@ -56,11 +58,11 @@ describe("another starter for a job that waits", () => {
     { what: "at once, when all of them hang", agesMs: [1000, 1000, 1000], inMs: 0 },
     { what: "not before time, however many hang besides", agesMs: [1000, 3, 2, 1000], inMs: 27 },
   ])("$what", ({ agesMs, inMs }) => {
-    expect(anotherStarterInMs({ agesMs, averageMs: 0, processors })).toBe(inMs);
+    expect(anotherStarterInMs({ agesMs, averageMs: 0 }, policy)).toBe(inMs);
   });
 
   test("later where each start takes long", () => {
-    expect(anotherStarterInMs({ agesMs: [50, 40], averageMs: 50, processors })).toBe(150);
+    expect(anotherStarterInMs({ agesMs: [50, 40], averageMs: 50 }, policy)).toBe(150);
   });
 });
 

@@ -1,7 +1,6 @@
 /** What becomes of jobs and daemon when the image of the built-in commands dies, hangs or is slow. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import {
-  childrenOf,
   descriptorCount,
   isGone,
   processStat,

@@ -151,7 +151,11 @@ test.each(["SIGKILL", "SIGTERM", "SIGSEGV"] as const)(
     const words = Array.from({ length: 14 }, (_, n) => `${"0.".repeat(n % 2)}${digits}`);
     writeFileSync(box.path("words"), words.join(" "));
     for (let round = 0; round < 3; round++) {
-      const client = box.start(["bash", "-c", `exec pfc -w add $(cat ${box.path("words")}) >/dev/null`]);
+      const client = box.start([
+        "bash",
+        "-c",
+        `exec pfc -w add $(cat ${box.path("words")}) >/dev/null`,
+      ]);
       const { pid } = await childNamed(daemon.pid, "add");
       signalProcess(pid, signal);
       expect((await client.ended).end).toBe(signal);

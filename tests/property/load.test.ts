@@ -2,7 +2,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import {
-  demandMs,
   imageIdleMs,
   imageIdleShortMs,
   inputQuietMs,
@@ -11,19 +10,8 @@ import {
   refillDelayMsMax,
   refillDelayMsMin,
   spareIdleMs,
-  spareKiB,
-  spareMemoryShare,
 } from "../../src/base/limits.ts";
-import {
-  demandAt,
-  isShort,
-  noDemand,
-  rebuildDelayMs,
-  refillDelayMs,
-  sparesAffordable,
-  sparesDemanded,
-  sparesKept,
-} from "../../src/domain/load.ts";
+import { isShort, rebuildDelayMs, refillDelayMs, sparesKept } from "../../src/domain/load.ts";
 import { holdsFor } from "../helpers/property.ts";
 
 const processors = fc.integer({ min: 1, max: 1024 });
@@ -102,97 +90,5 @@ test("an image that is made anew again and again for nobody is made less and les
     const delayMs = rebuildDelayMs(rebuilt);
     expect(delayMs).toBeLessThanOrEqual(inputQuietMsMax);
     expect(rebuildDelayMs(rebuilt + 1)).toBe(Math.min(inputQuietMsMax, 2 * delayMs));
-  });
-});
-
-test.each<{ what: string; jobs: [atMs: number, count: number][]; asked: number }>([
-  { what: "nobody", jobs: [], asked: 1 },
-  {
-    what: "one job after the other",
-    jobs: [
-      [0, 1],
-      [10, 1],
-      [500, 1],
-      [990, 1],
-    ],
-    asked: 1,
-  },
-  { what: "four at once, just now", jobs: [[5000, 4]], asked: 4 },
-  {
-    what: "four at once, and then one",
-    jobs: [
-      [0, 4],
-      [900, 1],
-    ],
-    asked: 4,
-  },
-  {
-    what: "four at once in the period before",
-    jobs: [
-      [0, 4],
-      [1500, 1],
-    ],
-    asked: 4,
-  },
-  {
-    what: "four at once two periods ago",
-    jobs: [
-      [0, 4],
-      [2000, 0],
-    ],
-    asked: 1,
-  },
-  {
-    what: "four at once long ago",
-    jobs: [
-      [0, 4],
-      [60_000, 2],
-    ],
-    asked: 2,
-  },
-  { what: "two hundred at once", jobs: [[0, 200]], asked: 16 },
-])("the spares that $what asks for: $asked", ({ jobs, asked }) => {
-  const demand = jobs.reduce((so, [atMs, count]) => demandAt(so, atMs, count), noDemand);
-  expect(sparesDemanded(demand, { least: 1, most: 16 })).toBe(asked);
-});
-
-const moments = fc.array(fc.record({ afterMs: fc.nat(3 * demandMs), jobs: fc.nat(300) }));
-const bounds = fc.record({ least: fc.nat(16), most: fc.nat(64) });
-
-test("the demand is that of the last second, and that of two seconds ago is forgotten", () => {
-  holdsFor(moments, (events) => {
-    let [demand, nowMs] = [noDemand, 0];
-    const seen: { atMs: number; jobs: number }[] = [];
-    for (const { afterMs, jobs } of events) {
-      nowMs += afterMs;
-      demand = demandAt(demand, nowMs, jobs);
-      seen.push({ atMs: nowMs, jobs });
-      const within = (ms: number): number =>
-        Math.max(0, ...seen.filter(({ atMs }) => nowMs - atMs < ms).map((one) => one.jobs));
-      const asked = sparesDemanded(demand, { least: 0, most: 1000 });
-      expect(asked).toBeGreaterThanOrEqual(within(demandMs));
-      expect(asked).toBeLessThanOrEqual(within(2 * demandMs));
-    }
-  });
-});
-
-test("spares for a demand are never fewer than the least, nor more than the most", () => {
-  holdsFor(fc.tuple(moments, bounds), ([events, { least, most }]) => {
-    const demand = events.reduce(
-      (so, { afterMs, jobs }, n) => demandAt(so, n * afterMs, jobs),
-      noDemand,
-    );
-    const asked = sparesDemanded(demand, { least, most });
-    expect(asked).toBeGreaterThanOrEqual(least);
-    expect(asked).toBeLessThanOrEqual(Math.max(least, most));
-  });
-});
-
-test("spares take no more than a small part of what memory is left", () => {
-  holdsFor(fc.array(room, { minLength: 1, maxLength: 3 }), (rooms) => {
-    const affordable = sparesAffordable(rooms);
-    const leftKiB = Math.min(...rooms.map(({ availableKiB }) => availableKiB));
-    expect(affordable * spareKiB).toBeLessThanOrEqual(leftKiB * spareMemoryShare);
-    expect(Number.isSafeInteger(affordable)).toBe(true);
   });
 });
