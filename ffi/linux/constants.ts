@@ -156,6 +156,8 @@ export const PR_SET_CHILD_SUBREAPER = 36;
 export const PR_SET_NO_NEW_PRIVS = 38;
 export const PR_GET_NO_NEW_PRIVS = 39;
 export const PRIO_PROCESS = 0;
+/** See sched(7). */
+export const SCHED_OTHER = 0;
 export const IOPRIO_WHO_PROCESS = 1;
 export const IOPRIO_CLASS_SHIFT = 13;
 export const RLIMIT_CPU = 0;

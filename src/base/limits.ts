@@ -36,6 +36,9 @@ export const oomScoreAdjMax = 1000;
 /** Bytes of `struct sched_attr` in its first version, which Linux 5.10 answers. See sched_setattr(2). */
 export const schedAttrSize = 48;
 
+/** The shortest turn on a processor that a process can ask for. See the slice of EEVDF in sched_setattr(2). */
+export const shortTurnNs = 100_000;
+
 /** Bytes of the largest set of CPUs that a kernel is built with: 8192 of them (CONFIG_NR_CPUS). */
 export const affinitySizeMax = 1024;
 

@@ -21,6 +21,7 @@ import { launchTimeoutMs } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
 import { fromUtf8, latin1, stringList } from "../base/strings.ts";
 import { logPathOf } from "../domain/discovery.ts";
+import { preferShortTurns } from "../os/attributes.ts";
 import { check, reasonOf, SystemError } from "../os/errors.ts";
 import { ownHead } from "../os/executable.ts";
 import { Fd, isOpen, standard } from "../os/fd.ts";
@@ -109,6 +110,7 @@ function runDaemon(sys: Sys, options: ServeOptions): number {
   const daemon = owned.use(new Daemon(sys, logger, endpoint, settings));
   // Until here a failure is told to whoever started us; from here on the log has it.
   if (log) replaceFd(sys, log.file.raw, standard.error);
+  preferShortTurns(sys);
   daemon.start();
   if (ready) {
     using nothing = openNull(sys);
