@@ -30,6 +30,7 @@ const { symbols } = cc({
     pf_where_code: where,
     pf_where_entry: where,
     pf_where_parameters: where,
+    pf_where_client: where,
     pf_where_lend: where,
     pf_where_end: where,
   },
@@ -47,6 +48,7 @@ const head: Head = {
   bytes: Buffer.from(bytes).toString("base64"),
   entry: Number(symbols.pf_where_entry() - start),
   parameters: Number(symbols.pf_where_parameters() - start),
+  client: Number(symbols.pf_where_client() - start),
   lend: Number(symbols.pf_where_lend() - start),
 };
 await Bun.write(outPath, JSON.stringify(head));

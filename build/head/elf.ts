@@ -11,6 +11,8 @@ export interface Head {
   /** Where the kernel enters it, and where it has its parameters: distances from its beginning. */
   readonly entry: number;
   readonly parameters: number;
+  /** Where the part of the client begins. */
+  readonly client: number;
   /** The function by which an image lends its memory to jobs: src/image/lender.ts. */
   readonly lend: number;
 }
@@ -69,8 +71,9 @@ export function withHead(executable: Uint8Array, head: Head): Uint8Array {
   }
   const offset = alignUp(BigInt(file.length), filePage);
   const end = table.reduce((most, { vaddr, memsz }) => max(most, vaddr + memsz), 0n);
-  // A gap in front, so that the program's last mapping does not run into it. Address and offset agree modulo the page.
-  const vaddr = alignUp(end, memoryPage) + memoryPage + (offset % memoryPage);
+  // A gap in front, so that the program's last mapping does not run into it. Address and offset agree modulo the page. The kernel
+  // maps what is used first together with all that lies in the same 64 KiB: the part of the client begins there.
+  const vaddr = alignUp(end, memoryPage) + 2n * memoryPage - pageOf(BigInt(head.client));
   const size = BigInt(code.length);
   const load: ProgramHeader = {
     type: PT_LOAD,
@@ -168,6 +171,10 @@ function writeHeader(bytes: Buffer, at: number, header: ProgramHeader): void {
   for (const [index, word] of [offset, vaddr, paddr, filesz, memsz, align].entries()) {
     bytes.writeBigUInt64LE(word, at + 8 + index * 8);
   }
+}
+
+function pageOf(place: bigint): bigint {
+  return place - (place % filePage);
 }
 
 function alignUp(value: bigint, to: bigint): bigint {

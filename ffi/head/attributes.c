@@ -28,13 +28,6 @@ static int field_of(const char *status, const char *name, int base, u64 *number)
   return 0;
 }
 
-// The places of the fields among the 32-bit numbers of the message; what follows the limits has these distances from their end.
-enum {
-  AT_UMASK, AT_NICE, AT_IGNORED, AT_BLOCKED = 4, AT_LIMITS = 7, LIMIT_NUMBERS = RESOURCE_LIMIT_COUNT * 4, AT_OOM = AT_LIMITS + LIMIT_NUMBERS,
-  AT_FILTER, AT_PERSONALITY, AT_NO_NEW_PRIVILEGES, AT_IO, AT_SLACK, AT_SCHEDULING = AT_SLACK + 2, SCHEDULING_SIZE = 48, AFFINITY_SIZE = 1024,
-  ATTRIBUTES_MAX = AT_SCHEDULING + 1 + SCHEDULING_SIZE / 4 + 1 + AFFINITY_SIZE / 4,
-};
-
 // A number that has a "not known", for one that the kernel did not tell.
 static u32 known(long result) { return result < 0 ? ~0u : (u32)result; }
 

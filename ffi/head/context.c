@@ -1,10 +1,6 @@
 // The execution context of this process, and its way to the daemon. Until `hand_over` has succeeded nothing has been sent: whatever
 // cannot be done here is undone, and Bun begins as if nothing had been tried.
 
-struct header { u32 magic; u16 major, type; u32 flags, size, fds, id; };
-// An ancillary message with descriptors.
-struct rights { struct cmsghdr header; int fds[KERNEL_FDS_MAX + 1]; };
-
 struct context {
   struct asked asked;
   char **environment;
@@ -118,9 +114,6 @@ static int gather_descriptors(struct context *c) {
   long null = keep(c, pf_call3(SYS_openat, AT_FDCWD, (long)"/dev/null", O_RDWR | O_CLOEXEC));
   return null >= 0 && pass(c, 0, (int)null);
 }
-
-// An environment, or arguments: strings one behind the other, each ended by a NUL.
-struct strings { const char *start; u64 size; u32 count; };
 
 static struct strings strings_of(char **list, u32 count) {
   struct strings s;

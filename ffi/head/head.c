@@ -3,20 +3,25 @@
 // into the executable (build/head/); gcc and clang make an object of the same shape of it, for the tests.
 //
 // No libc, no data that is written to, no relocations: a flat piece of code that runs wherever it is put. Hence no tables of pointers and no
-// initial values for local structures. Numbers and words that TypeScript has, too, are in contract.h, which the build makes of them.
+// initial values for local structures. What the client needs comes last: the kernel maps at once what lies in the same 64 KiB as what is used
+// first, and the build lets 64 KiB begin there. Numbers and words that TypeScript has, too, are in contract.h, which the build makes of them.
 #include "contract.h"
 #include "sys.h"
 #include "text.h"
-#include "start.c"
-#include "words.c"
-#include "place.c"
-#include "attributes.c"
-#include "context.c"
-#include "conversation.c"
-#include "client.c"
+#include "message.h"
 #include "take_on.c"
 #include "starter.c"
 #include "lender.c"
+PLACE("pf_client_part")
+CALLS
+#include "text.c"
+#include "attributes.c"
+#include "start.c"
+#include "words.c"
+#include "place.c"
+#include "context.c"
+#include "conversation.c"
+#include "client.c"
 
 __asm__(ENTRY);
 // Which face are we? Returns where to jump to, when none of ours. When ld.so was run as the program ("ld.so prefork"), it has loaded everything by
@@ -42,9 +47,12 @@ __attribute__((used, visibility("hidden"))) u64 pf_head(u64 *stack, u64 atExit) 
 #ifdef __TINYC__
 // For the build: where things are. The last text marks the end of what is ours.
 void pf_entry(void);
-long pf_where_code(void) { return (long)&pf_call0; }
+void pf_code(void);
+void pf_client_part(void);
+long pf_where_code(void) { return (long)&pf_code; }
 long pf_where_entry(void) { return (long)&pf_entry; }
 long pf_where_parameters(void) { return (long)pf_parameters(); }
+long pf_where_client(void) { return (long)&pf_client_part; }
 long pf_where_lend(void) { return (long)&pf_lend; }
 long pf_where_end(void) { return (long)"PREFORK-HEAD-END"; }
 #endif

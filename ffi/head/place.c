@@ -5,21 +5,6 @@
 struct place { int socket, pid; struct text path; char memory[4096 + 128]; };
 enum { MISSING = -1 };
 
-// A variable's value; 0: it is not set, as in getenv(3).
-static const char *value_of(char **environment, const char *name) {
-  u64 n = length(name), i;
-  for (; *environment; environment++) {
-    for (i = 0; i < n && (*environment)[i] == name[i]; i++);
-    if (i == n && (*environment)[n] == '=') return *environment + n + 1;
-  }
-  return 0;
-}
-// An empty one counts as not set.
-static const char *variable(char **environment, const char *name) {
-  const char *value = value_of(environment, name);
-  return value && *value ? value : 0;
-}
-
 // Whether something is there: 1, 0, or -1 for what cannot be told.
 static int is_there(const char *path) {
   long result = pf_call4(SYS_faccessat2, AT_FDCWD, (long)path, F_OK, 0);

@@ -1,5 +1,10 @@
 // The kernel's interface: numbers, structures, and the system call itself. The only file that knows the architecture.
 // The structures are the kernel's, not a libc's; all of them are the same on both architectures.
+
+// Where the code begins, and the part of the client in it. Other compilers put functions where they like.
+#define PLACE(name) __asm__(".text\n.globl " name "\n.hidden " name "\n" name ":\n");
+PLACE("pf_code")
+
 typedef unsigned long u64;
 typedef unsigned int u32;
 typedef unsigned short u16;
@@ -59,10 +64,10 @@ CALL(pf_call6, long a, long b, long c, long d, long e, long f)
 #define NAMES ".text\n.globl pf_call0,pf_call1,pf_call2,pf_call3,pf_call4,pf_call5,pf_call6\n" \
   ".hidden pf_call0,pf_call1,pf_call2,pf_call3,pf_call4,pf_call5,pf_call6\npf_call0:\npf_call1:\npf_call2:\npf_call3:\npf_call4:\npf_call5:\npf_call6:\n"
 #if defined(__x86_64__)
-__asm__(NAMES " mov %rdi,%rax\n mov %rsi,%rdi\n mov %rdx,%rsi\n mov %rcx,%rdx\n mov %r8,%r10\n mov %r9,%r8\n mov 8(%rsp),%r9\n syscall\n ret\n");
+#define CALLS __asm__(NAMES " mov %rdi,%rax\n mov %rsi,%rdi\n mov %rdx,%rsi\n mov %rcx,%rdx\n mov %r8,%r10\n mov %r9,%r8\n mov 8(%rsp),%r9\n syscall\n ret\n");
 #else
 // mov x8,x0; mov x0,x1; mov x1,x2; mov x2,x3; mov x3,x4; mov x4,x5; mov x5,x6; svc #0; ret
-__asm__(NAMES ".long 0xaa0003e8,0xaa0103e0,0xaa0203e1,0xaa0303e2,0xaa0403e3,0xaa0503e4,0xaa0603e5,0xd4000001,0xd65f03c0\n");
+#define CALLS __asm__(NAMES ".long 0xaa0003e8,0xaa0103e0,0xaa0203e1,0xaa0303e2,0xaa0403e3,0xaa0503e4,0xaa0603e5,0xd4000001,0xd65f03c0\n");
 #endif
 #else
 static inline long pf_call6(long number, long a, long b, long c, long d, long e, long f) {
@@ -76,6 +81,7 @@ static inline long pf_call3(long number, long a, long b, long c) {
   __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
   return result;
 }
+#define CALLS
 #define pf_call0(n) pf_call3(n, 0, 0, 0)
 #define pf_call1(n, a) pf_call3(n, a, 0, 0)
 #define pf_call2(n, a, b) pf_call3(n, a, b, 0)
@@ -95,7 +101,6 @@ __asm__(BORROW_AT " mov %rdx,%r8\n mov %rcx,%r9\n mov %rsi,%rdx\n xor %esi,%esi\
 __asm__(BORROW_AT ".long 0xaa0203e9,0xaa0303ea,0xaa0103e2,0xd2800001,0xd2800003,0xd2800004,0xd2801b88,0xd4000001,0xb4000040,0xd65f03c0,"
   "0xaa0a03e0,0xd63f0120,0xd2800bc8,0xd4000001\n");
 #endif
-static void set_mask(int how, u64 mask) { pf_call4(SYS_rt_sigprocmask, how, (long)&mask, 0, 8); }
 
 // The parameters, and where they are: Bun's compiler would look them up in a table of addresses, which there is not.
 #define PARAMETERS_AT ".text\n.balign 16\n.ascii \"PREFORK-HEAD-03\\0\"\n.skip 920\n.globl pf_parameters\n.hidden pf_parameters\npf_parameters:\n"

@@ -8,33 +8,24 @@
 #else
 #define OWN
 #endif
-OWN void *memset(void *to, int byte, u64 size) { u8 *at = to; while (size--) *at++ = (u8)byte; return to; }
-OWN void *memcpy(void *to, const void *from, u64 size) { u8 *at = to; const u8 *source = from; while (size--) *at++ = *source++; return to; }
-
-static u64 length(const char *text) { u64 n = 0; while (text[n]) n++; return n; }
-static int same(const char *a, const char *b) { while (*a && *a == *b) a++, b++; return *a == *b; }
-static int has(const char *text, char wanted) { while (*text && *text != wanted) text++; return *text == wanted; }
+OWN void *memset(void *to, int byte, u64 size);
+OWN void *memcpy(void *to, const void *from, u64 size);
+static u64 length(const char *text);
+static int same(const char *a, const char *b);
+static int has(const char *text, char wanted);
 
 // Text under construction, in memory of a fixed size. What does not fit makes it `cut`, and is left out; it is always ended by a NUL.
 struct text { char *start, *at, *end; int cut; };
-static void text_begin(struct text *t, char *memory, u64 size) { t->start = t->at = memory; t->end = memory + size - 1; t->cut = 0; *memory = 0; }
-static void put_bytes(struct text *t, const char *bytes, u64 size) {
-  if (size > (u64)(t->end - t->at)) { size = (u64)(t->end - t->at); t->cut = 1; }
-  memcpy(t->at, bytes, size);
-  t->at += size;
-  *t->at = 0;
-}
-static void put(struct text *t, const char *more) { put_bytes(t, more, length(more)); }
-static void put_number(struct text *t, u64 number) {
-  char digits[20], *at = digits + 20;
-  do *--at = (char)('0' + number % 10); while (number /= 10);
-  put_bytes(t, at, (u64)(digits + 20 - at));
-}
+static void text_begin(struct text *t, char *memory, u64 size);
+static void put_bytes(struct text *t, const char *bytes, u64 size);
+static void put(struct text *t, const char *more);
+static void put_number(struct text *t, u64 number);
 
 // Reads a whole number, and moves `at` behind it. -1: there is none, or it is over `most`.
-static long number_at(const char **at, long most) {
-  long n = 0;
-  const char *start = *at;
-  for (; **at >= '0' && **at <= '9'; ++*at) { n = n * 10 + **at - '0'; if (n > most) return -1; }
-  return *at == start ? -1 : n;
-}
+static long number_at(const char **at, long most);
+
+// A variable's value; 0: it is not set, as in getenv(3). By `variable`, an empty one counts as not set.
+static const char *value_of(char **environment, const char *name);
+static const char *variable(char **environment, const char *name);
+
+static void set_mask(int how, u64 mask);

@@ -187,7 +187,7 @@ describe("withHead", () => {
   const parameters = 16;
   const bytes = Buffer.alloc(1024);
   bytes.write("PREFORK-HEAD-03\0", parameters, "latin1");
-  const head: Head = { bytes: bytes.toString("base64"), entry: 0, parameters, lend: 0 };
+  const head: Head = { bytes: bytes.toString("base64"), entry: 0, parameters, client: 0, lend: 0 };
   const changed = (change: (file: Buffer) => void): Buffer => {
     const file = Buffer.from(readFileSync("/proc/self/exe").subarray(0, 4096));
     change(file);

@@ -82,6 +82,7 @@ function headOf(compiler: string): Head {
     bytes: bytes.toString("base64"),
     entry: addressOf("pf_entry"),
     parameters: bytes.indexOf("PREFORK-HEAD-03\0", 0, "latin1"),
+    client: 0,
     lend: addressOf("pf_lend"),
   };
 }
