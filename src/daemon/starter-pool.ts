@@ -167,7 +167,6 @@ export class StarterPool implements Disposable {
     for (const starter of [...this.#working]) {
       const { assignment } = starter;
       starter.assignment = undefined;
-      this.#working.delete(starter);
       this.#retire(starter);
       assignment?.start.onRefused(lost(assignment.start.request, "the daemon has ended"));
     }
@@ -339,6 +338,7 @@ export class StarterPool implements Disposable {
 
   #release(starter: Starter): void {
     starter.isRetired = true;
+    this.#working.delete(starter);
     this.#hangUp(starter);
     starter.word[Symbol.dispose]();
   }
@@ -435,7 +435,6 @@ export class StarterPool implements Disposable {
     this.#noteDeath(starter);
     const child = assignment && this.#childOf(starter);
     starter.assignment = undefined;
-    this.#working.delete(starter);
     this.#release(starter);
     if (assignment) this.#passOn(starter, assignment, child);
     this.#tend();

@@ -296,7 +296,10 @@ export class Sandbox implements AsyncDisposable {
 
   async status(...words: string[]): Promise<Status> {
     const { stdout, stderr } = await this.prefork("status", "--json", ...words);
-    if (stdout === "") throw new Error(`no status: ${stderr}`);
+    if (stdout === "") {
+      const logs = this.#logs().map(([path, text]) => `${path}:\n${text}`);
+      throw new Error(`no status: ${stderr}${logs.join("\n")}`);
+    }
     const status = JSON.parse(stdout) as Status;
     this.#daemons.add(status.pid);
     return status;
