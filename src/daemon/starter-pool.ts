@@ -256,8 +256,9 @@ export class StarterPool implements Disposable {
     try {
       const starter = this.#spawn();
       this.#working.add(starter);
-      if (this.#kind.isLender) this.#watchProgress(starter);
-      else this.#settle(starter);
+      if (this.#kind.isLender) return this.#watchProgress(starter);
+      this.#loop.log.debug(`the ${this.#kind.name} ${starter.pid} waits`);
+      this.#settle(starter);
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
       this.#loop.log.error(`cannot make the ${this.#kind.name}: ${error.message}`);
@@ -292,7 +293,7 @@ export class StarterPool implements Disposable {
   }
 
   #spawn(): Starter {
-    const { sys, poller, log } = this.#loop;
+    const { sys, poller } = this.#loop;
     using owned = new Scope();
     const word = createMemoryFile(sys, "prefork-starter", starterFileSize);
     owned.use(word);
@@ -322,7 +323,6 @@ export class StarterPool implements Disposable {
       this.#retire(starter);
       throw error;
     }
-    log.debug(`the ${this.#kind.name} ${pid} has been started`);
     return starter;
   }
 

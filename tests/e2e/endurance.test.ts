@@ -26,14 +26,16 @@ interface Footprint {
   readonly descriptors: readonly string[];
   readonly children: readonly string[];
   readonly residentKiB: number;
+  /** The same of the image, which keeps nothing of its jobs. */
+  readonly imageKiB: number;
 }
 
 async function footprint(box: Sandbox, daemon: Daemon): Promise<Footprint> {
   await until("no job runs", async () => (await box.status()).running === 0);
-  await until("one spare and one starter wait", () => childrenOf(daemon.pid).length === 3);
+  await until("one image and one starter wait", () => childrenOf(daemon.pid).length === 2);
   expect(zombiesOf(daemon.pid)).toEqual([]);
-  await until("only listener, image and spare are connected", () => {
-    return ownDescriptorKinds(daemon.pid).filter((kind) => kind === "socket").length === 4;
+  await until("only listener, image and starter are connected", () => {
+    return ownDescriptorKinds(daemon.pid).filter((kind) => kind === "socket").length === 3;
   });
   return {
     descriptors: ownDescriptorKinds(daemon.pid),
@@ -41,6 +43,7 @@ async function footprint(box: Sandbox, daemon: Daemon): Promise<Footprint> {
       .map(({ name }) => name)
       .sort(),
     residentKiB: residentKiB(daemon.pid),
+    imageKiB: residentKiB((await box.status()).image.pid),
   };
 }
 
@@ -125,4 +128,5 @@ test("after 5,000 jobs the daemon is what it was after 100", async () => {
   expect(late.children).toEqual(early.children);
   expect(late.residentKiB - early.residentKiB).toBeLessThan(warmingKiBMax);
   expect(later.residentKiB - late.residentKiB).toBeLessThan(growthKiBMax);
+  expect(later.imageKiB - late.imageKiB).toBeLessThan(growthKiBMax);
 });

@@ -14,12 +14,12 @@ import { until } from "../helpers/wait.ts";
 
 setDefaultTimeout(120_000);
 
-/** Nothing is left of the jobs: descriptors as before, an image, its spare and a starter, and no zombie. */
+/** Nothing is left of the jobs: descriptors as before, an image and a starter, and no zombie. */
 async function expectAtRest(box: Sandbox, daemon: Daemon, before: number): Promise<void> {
   await until("no job runs", async () => (await box.status()).running === 0);
-  await until("one spare and one starter wait", () => childrenOf(daemon.pid).length === 3);
+  await until("one image and one starter wait", () => childrenOf(daemon.pid).length === 2);
   const names = childrenOf(daemon.pid).map(({ name }) => name);
-  expect(names.sort()).toEqual(["pfd-image", "pfd-image", "pfd-starter"]);
+  expect(names.sort()).toEqual(["pfd-image", "pfd-starter"]);
   await until("its descriptors are as before", () => descriptorCount(daemon.pid) === before);
   expect(zombiesOf(daemon.pid)).toEqual([]);
   expect(statusField(daemon.pid, "Threads")).toBe("1");
@@ -30,10 +30,10 @@ async function descriptorsAtRest(box: Sandbox, daemon: Daemon): Promise<number> 
   await box.untilWarm();
   await box.pfc("-w", "add", "1");
   await box.untilWarm();
-  await until("one spare and one starter wait", () => childrenOf(daemon.pid).length === 3);
-  // What is left is the listener, the image, the spare and the starter.
+  await until("one image and one starter wait", () => childrenOf(daemon.pid).length === 2);
+  // What is left is the listener, the image and the starter.
   await until("the client's connection is closed", () => {
-    return ownDescriptorKinds(daemon.pid).filter((kind) => kind === "socket").length === 4;
+    return ownDescriptorKinds(daemon.pid).filter((kind) => kind === "socket").length === 3;
   });
   return descriptorCount(daemon.pid);
 }
