@@ -208,7 +208,7 @@ export const starterDeathsFree = 3;
 export const starterBackoffMs = 50;
 export const starterBackoffMsMax = 5000;
 
-/** So many starters may die with the same job before it has begun; then it is refused as lost. */
+/** So many starters may die with the same job before it has begun; then it is refused as lost, or runs cold. */
 export const startAttemptsMax = 6;
 
 /** How soon children are looked at again when that has failed. */

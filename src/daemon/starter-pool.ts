@@ -153,7 +153,7 @@ export class StarterPool implements Disposable {
     for (const starter of [...this.#idle, ...this.#working]) {
       if (!starter.assignment && !starter.hasLent) this.#retire(starter);
     }
-    this.#refuseQueued(() => stopping);
+    for (const { start } of this.#queue.splice(0)) start.onRefused(stopping);
   }
 
   /** Does not wait for starters that have a job: it has begun, or is refused. */
@@ -197,6 +197,7 @@ export class StarterPool implements Disposable {
   #assign(): void {
     for (let queued = this.#queue[0]; queued; queued = this.#queue[0]) {
       if (this.#idle.length === 0) this.#anotherForQueue();
+      if (this.#queue[0] !== queued) continue; // there could be none, and all were given up
       const starter = this.#idle.pop();
       if (starter) this.#handOver(starter, queued);
       else if (this.#canWait || !queued.start.onUnavailable) return;
@@ -263,7 +264,9 @@ export class StarterPool implements Disposable {
       if (!(error instanceof SystemError)) throw error;
       this.#loop.log.error(`cannot make the ${this.#kind.name}: ${error.message}`);
       this.#delayNext();
-      if (this.#count === 0) this.#refuseQueued(({ request }) => errorRefused(request, error));
+      if (this.#count > 0) return;
+      for (const { start } of this.#queue.splice(0))
+        giveUp(start, errorRefused(start.request, error));
     }
   }
 
@@ -442,10 +445,11 @@ export class StarterPool implements Disposable {
 
   /** A job whose starter has died; `child` is the process that it had made for the job. */
   #passOn(starter: Starter, { start, deaths }: Queued, child: number | undefined): void {
-    if (child === undefined || (child === 0 && deaths + 1 >= startAttemptsMax)) {
-      start.onRefused(lost(start.request, "the process that was to start it died"));
-    } else if (child !== 0) this.#started(starter, start, child);
+    const refused = lost(start.request, "the process that was to start it died");
+    if (child === undefined) start.onRefused(refused);
+    else if (child !== 0) this.#started(starter, start, child);
     else if (this.#isClosed) start.onRefused(stopping);
+    else if (deaths + 1 >= startAttemptsMax) giveUp(start, refused);
     else this.#queue.unshift({ start, deaths: deaths + 1 });
   }
 
@@ -483,10 +487,6 @@ export class StarterPool implements Disposable {
     this.#spawnFromMs = this.#loop.nowMs() + respawnDelayMs(this.#deaths);
   }
 
-  #refuseQueued(why: (start: Start) => Refused): void {
-    for (const { start } of this.#queue.splice(0)) start.onRefused(why(start));
-  }
-
   /** Keeps as many idle starters as the demand of the time that has passed asked for. */
   #noteDemand(): void {
     this.#peak = Math.max(this.#peak, this.#working.size + this.#queue.length);
@@ -500,6 +500,12 @@ export class StarterPool implements Disposable {
       if (this.#working.size > 0 || this.#idle.length > 1) this.#noteDemand();
     });
   }
+}
+
+/** What has surely not begun, and cannot here: it starts elsewhere if it can, or is refused. */
+function giveUp(start: Start, refused: Refused): void {
+  if (start.onUnavailable) start.onUnavailable();
+  else start.onRefused(refused);
 }
 
 const stopping: Refused = { code: "stopping", errno: 0, reason: "the daemon is stopping" };

@@ -38,6 +38,7 @@ const explorations = [
   ["serving", "tells about itself"],
   ["serving", "relays a signal"],
   ["serving", "starts an image that dies, again and again"],
+  ["serving", "runs a built-in command while its images die"],
   ["closing", "runs a program"],
   ["closing", "runs a built-in command warm"],
 ].map(([phase = "", play = ""]) => ({
