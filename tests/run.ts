@@ -17,7 +17,14 @@ const groupTimeoutMs = 20 * 60_000;
 
 /** The long forms: which files have one, what asks for it, and the time they take together. */
 const long = {
-  words: ["faults/client", "faults/daemon", "warm/equality", "warm/forks", "e2e/hostile-daemon"],
+  words: [
+    "faults/client",
+    "faults/daemon",
+    "faults/starter",
+    "warm/equality",
+    "warm/forks",
+    "e2e/hostile-daemon",
+  ],
   env: {
     PREFORK_CASES: "200",
     PREFORK_FORKS: "10000",

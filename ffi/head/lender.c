@@ -97,8 +97,7 @@ static int borrow(void *argument) {
   close_others(j, link);
   pf_call2(SYS_prctl, PR_SET_NAME, (long)j->argv.start);
   show(l->shown, j);
-  answer(link, l->id, MESSAGE_started, (u32)pf_call0(SYS_getpid), 0, 4);
-  l->isTold = 1;
+  l->isTold = answer(link, l->id, MESSAGE_started, (u32)pf_call0(SYS_getpid), 0, 4);
   pf_call1(SYS_close, link);
   l->isInside = 1;
   result = l->run(j->argv.start, (long)j->argv.size, j->argv.count);
@@ -112,9 +111,9 @@ static void lend(struct loan *l, struct report *report) {
   if (l->isInside) pf_call1(SYS_exit_group, PREFORK_FAILED);
   restore_memory(&l->job);
   show(l->shown, 0);
-  if (child < 0) answer(STARTER_SOCKET, l->id, MESSAGE_notStarted, STAGE_process, (u32)-child, 8);
-  else if (l->error) answer(STARTER_SOCKET, l->id, MESSAGE_notStarted, l->stage, l->error, 8);
-  else if (!l->isTold) answer(STARTER_SOCKET, l->id, MESSAGE_started, (u32)child, 0, 4); // it has ended before it came to that
+  if (child < 0) answer_or_end(l->id, MESSAGE_notStarted, STAGE_process, (u32)-child, 8);
+  else if (l->error) answer_or_end(l->id, MESSAGE_notStarted, l->stage, l->error, 8);
+  else if (!l->isTold) answer_or_end(l->id, MESSAGE_started, (u32)child, 0, 4); // it could not
 }
 
 // Serves one job after the other until the daemon needs us no more. The process has one thread. Never returns.
@@ -135,7 +134,7 @@ __attribute__((used, visibility("hidden"))) void pf_lend(const struct shown *sho
     if (result < 0) pf_call1(SYS_exit_group, 0);
     l.id = in.header.id; l.error = l.isTold = l.isInside = 0;
     if (result) lend(&l, report);
-    else answer(STARTER_SOCKET, l.id, MESSAGE_notStarted, STAGE_descriptors, EMFILE, 8);
+    else answer_or_end(l.id, MESSAGE_notStarted, STAGE_descriptors, EMFILE, 8);
     if (body != in.body && (long)body >= 0) pf_call2(SYS_munmap, (long)body, in.header.size);
     for (i = 0; i < in.header.fds; i++) pf_call1(SYS_close, rights.fds[i]);
   }

@@ -51,13 +51,20 @@ static int receive_job(long socket, struct message *in, struct rights *rights, s
   return (long)*body >= 0 && !(message.flags & (MSG_TRUNC | MSG_CTRUNC)) && read_job(j, *body, in->header.size);
 }
 
-// Answers the daemon, at `socket`, about the job `id`.
-static void answer(long socket, u32 id, u32 type, u32 first, u32 second, u32 size) {
+// Answers the daemon, at `socket`, about the job `id`. Returns whether it has been told.
+static int answer(long socket, u32 id, u32 type, u32 first, u32 second, u32 size) {
   struct { struct header header; u32 body[2]; } m;
   m.header.magic = MAGIC; m.header.major = PROTOCOL_MAJOR; m.header.type = (u16)type; m.header.flags = 0;
   m.header.size = size; m.header.fds = 0; m.header.id = id;
   m.body[0] = first; m.body[1] = second;
-  pf_call6(SYS_sendto, socket, (long)&m, (long)(sizeof m.header + size), MSG_NOSIGNAL, 0, 0);
+  long sent;
+  do sent = pf_call6(SYS_sendto, socket, (long)&m, (long)(sizeof m.header + size), MSG_NOSIGNAL, 0, 0); while (sent == -EINTR);
+  return sent > 0;
+}
+
+// The same, or else our end tells: the daemon then looks whether the job has a process.
+static void answer_or_end(u32 id, u32 type, u32 first, u32 second, u32 size) {
+  if (!answer(STARTER_SOCKET, id, type, first, second, size)) pf_call1(SYS_exit_group, PREFORK_FAILED);
 }
 
 // A job and where its birth is told of.
@@ -91,9 +98,9 @@ static void start_job(struct report *report, struct job *j, u32 id) {
     restore_memory(j);
     if (j->pointers != few) pf_call2(SYS_munmap, (long)j->pointers, (long)room);
   }
-  if (child < 0) answer(STARTER_SOCKET, id, MESSAGE_notStarted, STAGE_process, (u32)-child, 8);
-  else if (report->isFailed) answer(STARTER_SOCKET, id, MESSAGE_notStarted, report->stage, report->error, 8);
-  else answer(STARTER_SOCKET, id, MESSAGE_started, (u32)child, 0, 4);
+  if (child < 0) answer_or_end(id, MESSAGE_notStarted, STAGE_process, (u32)-child, 8);
+  else if (report->isFailed) answer_or_end(id, MESSAGE_notStarted, report->stage, report->error, 8);
+  else answer_or_end(id, MESSAGE_started, (u32)child, 0, 4);
 }
 
 // Never returns.
@@ -114,8 +121,9 @@ static void starter(void) {
     result = receive_job(STARTER_SOCKET, &in, &rights, &job, &body);
     if (result < 0) pf_call1(SYS_exit_group, 0);
     if (result) start_job(report, &job, in.header.id);
-    else answer(STARTER_SOCKET, in.header.id, MESSAGE_notStarted, STAGE_descriptors, EMFILE, 8);
+    else answer_or_end(in.header.id, MESSAGE_notStarted, STAGE_descriptors, EMFILE, 8);
     if (body != in.body && (long)body >= 0) pf_call2(SYS_munmap, (long)body, in.header.size);
-    pf_call3(SYS_close_range, STARTER_REPORT + 1, 0x7fffffff, 0);
+    // What the job has is the job's alone: who is at the other end of a pipe must see when it lets go.
+    if (pf_call3(SYS_close_range, STARTER_REPORT + 1, 0x7fffffff, 0)) pf_call1(SYS_exit_group, PREFORK_FAILED);
   }
 }

@@ -24,7 +24,7 @@ import { until } from "../helpers/wait.ts";
 const seed = setting("PREFORK_SEED") ?? 20_261_128;
 const countWanted = setting("PREFORK_REPLIES");
 /** A client in Bun takes some fifty times as long. */
-const countsUsual: Readonly<Record<ClientKind, number>> = { head: 1500, bun: 200 };
+const countsUsual: Readonly<Record<ClientKind, number>> = { head: 600, bun: 100 };
 
 /** Far above what a client takes, which gives up after ten seconds without an answer. */
 const hangTimeoutMs = 60_000;

@@ -10,6 +10,10 @@
  * connect(2) on, `entry` those made by the code in which the program begins. REPORT is a file of
  * lines: `call NUMBER`, `met`, `signal NUMBER ARGUMENT ARGUMENT`.
  * The tracer ends as the program ends. The program inherits all that the tracer was given.
+ *
+ * For COMMAND may stand `--pid PID`, a process that runs already. Then FROM may be `child`, too: the calls
+ * that count are those of the children it makes, until they execute a program. REPORT begins with a
+ * line `attached`, and when the tracer is killed the process goes on.
  */
 #define _GNU_SOURCE
 #include <elf.h>
@@ -29,7 +33,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum from { START, CONNECT, ENTRY };
+enum from { START, CONNECT, ENTRY, CHILD };
 enum act { LIST, FAIL, WATCH };
 
 static struct {
@@ -40,6 +44,8 @@ static struct {
 
 static FILE *report;
 static pid_t program;
+/* The last child of a program whose children are looked at, until it is one of its own. */
+static pid_t child;
 /* Set when the program is executed, not before. */
 static int counts;
 static uint64_t code_start, code_end;
@@ -110,14 +116,17 @@ static void enter_call(pid_t thread, const struct ptrace_syscall_info *info) {
     set_registers(thread, &none, NULL);
     return;
   }
-  if (thread != program) return;
+  if (thread != (plan.from == CHILD ? child : program)) return;
   if (plan.from == CONNECT && number == SYS_connect) counts = 1;
   if (!counts) return;
   if (plan.from == ENTRY && (info->instruction_pointer < code_start ||
                              info->instruction_pointer >= code_end)) {
     return;
   }
-  if (plan.act == LIST) fprintf(report, "call %ld\n", number);
+  if (plan.act == LIST) {
+    fprintf(report, "call %ld\n", number);
+    fflush(report);
+  }
   if (plan.act != FAIL || number != plan.number || ++seen != plan.nth) return;
   fprintf(report, "met\n");
   fflush(report); /* should the program hang, we are killed */
@@ -128,7 +137,7 @@ static void enter_call(pid_t thread, const struct ptrace_syscall_info *info) {
 }
 
 static void leave_call(pid_t thread) {
-  if (thread != program || failing == 0) return;
+  if (thread != (plan.from == CHILD ? child : program) || failing == 0) return;
   long result = -failing;
   set_registers(thread, NULL, &result);
   failing = 0;
@@ -144,7 +153,8 @@ static void on_call(pid_t thread) {
   else if (info.op == PTRACE_SYSCALL_INFO_EXIT) leave_call(thread);
 }
 
-static void on_exec(void) {
+static void on_exec(pid_t thread) {
+  if (thread == child) child = 0;
   if (plan.from == ENTRY) find_code();
   if (plan.from != CONNECT) counts = 1;
 }
@@ -160,7 +170,11 @@ static void on_stop(pid_t thread, int status) {
   enum __ptrace_request request = PTRACE_SYSCALL;
   long delivered = 0;
   if (signal == (SIGTRAP | 0x80)) on_call(thread);
-  else if (event == PTRACE_EVENT_EXEC) on_exec();
+  else if (event == PTRACE_EVENT_EXEC) on_exec(thread);
+  else if (event == PTRACE_EVENT_STOP && thread != program && plan.from == CHILD && !child) {
+    child = thread;
+    counts = 1;
+  }
   else if (event == PTRACE_EVENT_STOP && stops(signal)) request = PTRACE_LISTEN;
   else if (event == 0) delivered = signal;
   if (ptrace(request, thread, 0, delivered) < 0 && errno != ESRCH) die("ptrace");
@@ -184,11 +198,11 @@ static _Noreturn void end_as(int status) {
 }
 
 static char **parse(char **words) {
-  static const char *const froms[] = {"start", "connect", "entry"};
+  static const char *const froms[] = {"start", "connect", "entry", "child"};
   static const char *const acts[] = {"list", "fail", "watch"};
-  for (int at = 0; at < 3; at++) {
+  for (int at = 0; at < 4; at++) {
     if (strcmp(words[2], froms[at]) == 0) plan.from = (enum from)at;
-    if (strcmp(words[3], acts[at]) == 0) plan.act = (enum act)at;
+    if (at < 3 && strcmp(words[3], acts[at]) == 0) plan.act = (enum act)at;
   }
   if (plan.act != FAIL) return words + 4;
   plan.number = atol(words[4]);
@@ -197,10 +211,42 @@ static char **parse(char **words) {
   return words + 7;
 }
 
+/* Acts on all that is traced until the program ends. */
+static _Noreturn void trace(void) {
+  for (;;) {
+    int status;
+    pid_t thread = waitpid(-1, &status, __WALL);
+    if (thread < 0) die("waitpid");
+    if (WIFSTOPPED(status)) on_stop(thread, status);
+    else if (thread == program) end_as(status);
+    else if (thread == child) child = 0;
+  }
+}
+
+/* Traces a process that runs already. */
+static _Noreturn void attach(const char *path, pid_t pid) {
+  program = pid;
+  counts = plan.from == START;
+  if (!(report = fopen(path, "we"))) die(path);
+  long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC;
+  if (plan.from == CHILD) options |= PTRACE_O_TRACEVFORK | PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE;
+  if (ptrace(PTRACE_SEIZE, pid, 0, options) < 0 || ptrace(PTRACE_INTERRUPT, pid, 0, 0) < 0) {
+    program = 0; /* not ours to end */
+    die("PTRACE_SEIZE");
+  }
+  int status;
+  if (waitpid(pid, &status, __WALL) != pid || ptrace(PTRACE_SYSCALL, pid, 0, 0) < 0) die("PTRACE_INTERRUPT");
+  fprintf(report, "attached\n");
+  fflush(report);
+  trace();
+}
+
 int main(int count, char **words) {
   char **command = parse(words);
   int ready[2];
-  if (count < 5 || pipe2(ready, O_CLOEXEC) < 0) die("start");
+  if (count < 5) die("start");
+  if (strcmp(command[0], "--pid") == 0) attach(words[1], atoi(command[1]));
+  if (pipe2(ready, O_CLOEXEC) < 0) die("start");
   program = fork();
   if (program < 0) die("fork");
   if (program == 0) {
@@ -219,11 +265,5 @@ int main(int count, char **words) {
   if (write(ready[1], "", 1) != 1) die("write");
   close(ready[0]);
   close(ready[1]);
-  for (;;) {
-    int status;
-    pid_t thread = waitpid(-1, &status, __WALL);
-    if (thread < 0) die("waitpid");
-    if (WIFSTOPPED(status)) on_stop(thread, status);
-    else if (thread == program) end_as(status);
-  }
+  trace();
 }

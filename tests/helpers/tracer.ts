@@ -21,6 +21,9 @@ function findLack(): string {
  */
 export type Counted = "start" | "connect" | "entry";
 
+/** Of a process that runs already: all, or those of the children that it makes, until they execute a program. */
+export type AttachedTo = "start" | "child";
+
 /** One call that fails. */
 export interface CallFault {
   /** The number of the system call on x86-64. */
@@ -75,20 +78,42 @@ export class Tracer {
     counted: Counted,
     tracing: Tracing,
   ): { readonly command: readonly string[]; readonly takeTrace: () => Trace } {
+    const { words, takeTrace } = this.#plan(counted, tracing);
+    return { command: [...words, ...command], takeTrace };
+  }
+
+  /** The command that does the same to a process that runs already, until it is killed itself. */
+  attachedTo(
+    pid: number,
+    counted: AttachedTo,
+    tracing: Tracing,
+  ): {
+    readonly command: readonly string[];
+    readonly isAttached: () => boolean;
+    readonly takeTrace: () => Trace;
+  } {
+    const { words, read, takeTrace } = this.#plan(counted, tracing);
+    return {
+      command: [...words, "--pid", `${pid}`],
+      isAttached: () => read().startsWith("attached\n"),
+      takeTrace,
+    };
+  }
+
+  #plan(counted: Counted | AttachedTo, tracing: Tracing) {
     const report = this.#box.path(`trace-${++this.#count}`);
-    const words: string[] = [tracing.act];
+    const words: string[] = [this.#path, report, counted, tracing.act];
     if (tracing.act === "fail") {
       words.push(`${tracing.call}`, `${tracing.nth}`, `${errnoOf[tracing.error]}`);
     }
-    return {
-      command: [this.#path, report, counted, ...words, ...command],
-      takeTrace: () => {
-        // A tracer that was killed early leaves no report.
-        const text = existsSync(report) ? readFileSync(report, "latin1") : "";
-        rmSync(report, { force: true });
-        return parseTrace(text);
-      },
+    // A tracer that was killed early leaves no report.
+    const read = (): string => (existsSync(report) ? readFileSync(report, "latin1") : "");
+    const takeTrace = (): Trace => {
+      const text = read();
+      rmSync(report, { force: true });
+      return parseTrace(text);
     };
+    return { words, read, takeTrace };
   }
 }
 
