@@ -106,6 +106,17 @@ export function applyLimits(sys: Sys, wanted: Memory): void {
   }
 }
 
+/** What Bun does at its start, before any script: the soft limit on open files is as high as it may be. */
+export function raiseOpenFiles(sys: Sys): void {
+  const own = allocate(rlimit.size);
+  check(sys.prlimit(0, RLIMIT_NOFILE, null, own), "prlimit");
+  const { soft, hard } = limitAt(own, 0);
+  const raised = min(hard, BigInt(runtimeFilesMax));
+  if (soft >= raised) return;
+  setSoft(own, 0, raised);
+  check(sys.prlimit(0, RLIMIT_NOFILE, own, null), "prlimit");
+}
+
 /** Calls `use` while the soft limit of a resource is as high as the hard one. */
 export function withoutSoftLimit(sys: Sys, resource: number, use: () => void): void {
   const own = allocate(rlimit.size);

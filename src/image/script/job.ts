@@ -11,6 +11,7 @@ import { SystemError } from "../../os/errors.ts";
 import { duplicate, type Fd, isOpen, type RawFd, standard } from "../../os/fd.ts";
 import { openNull, openPlace, replaceFd } from "../../os/files.ts";
 import { exitNow, ownArguments } from "../../os/process.ts";
+import { raiseOpenFiles } from "../../os/resource-limits.ts";
 import { runtimeMask } from "../../os/signals.ts";
 import { takeControllingTerminal } from "../../os/terminal.ts";
 import type { Message, RunRequest } from "../../protocol/messages.ts";
@@ -114,6 +115,7 @@ function enter(
   const { attributes } = request;
   const blockedSignals = runtimeMask(attributes.blockedSignals);
   enterAttributes(sys, { ...request, attributes: { ...attributes, blockedSignals } });
+  raiseOpenFiles(sys);
   const args = strings(dropStrings(request.argv, 1)).map(utf8);
   renewArguments(orders.script, [...orders.prefix, ...args]);
   renewEnvironment(environmentMap(request.env));
