@@ -1,14 +1,17 @@
 /** The jobs: from a request with its descriptors to a reaped child. Decisions are domain/job.ts's. */
 
 import { copyOf } from "../../ffi/memory.ts";
+import type { Sys } from "../../ffi/sys.ts";
 import { noticesMax, waitingNoticeMs } from "../base/limits.ts";
 import { Scope } from "../base/scope.ts";
 import {
+  dropStrings,
   environmentValue,
   firstString,
   fromUtf8,
   latin1,
   type StringList,
+  stringList,
   utf8,
 } from "../base/strings.ts";
 import { isSuccess } from "../base/wait-status.ts";
@@ -26,7 +29,7 @@ import { ownEnvironment } from "../os/process.ts";
 import { signalName, signalNumbers, tryQueueSignal, trySignal } from "../os/signals.ts";
 import type { Timer } from "../os/timers.ts";
 import type { RunRequest, SignalRequest } from "../protocol/messages.ts";
-import type { Received } from "../transport/channel.ts";
+import { type Received, sendMessage } from "../transport/channel.ts";
 import type { ChildEvents } from "./children.ts";
 import type { Connection } from "./connection.ts";
 import type { Loop } from "./loop.ts";
@@ -276,7 +279,9 @@ export class Jobs {
 
   #startScript(start: Start, directory: RawFd, command?: CommandConfiguration): void {
     try {
-      this.#scripts.run(start, directory, command);
+      const onProgram = (words: readonly string[]): void =>
+        this.#programs.run(withWords(this.#loop.sys, start, words));
+      this.#scripts.run({ ...start, onProgram }, directory, command);
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
       start.onRefused(errorRefused(start.request, error)); // out of descriptors, say: it has not begun
@@ -407,6 +412,20 @@ export class Jobs {
     }
     if (state.kind === "done") this.#dropTerminal(job);
   }
+}
+
+/** The same job by other words. */
+function withWords(sys: Sys, start: Start, words: readonly string[]): Start {
+  const head = fromUtf8(words.map((word) => `${word}\0`).join(""));
+  const rest = dropStrings(start.request.argv, 1).bytes;
+  const argv = stringList(Buffer.concat([head, rest]));
+  const request: RunRequest = { ...start.request, argv, warm: false };
+  const { id, fds } = start;
+  return {
+    ...start,
+    request,
+    forward: (socket) => sendMessage(sys, socket, { id, message: request }, fds, { wait: false }),
+  };
 }
 
 function variablesOf(env: StringList): Variables {

@@ -52,8 +52,8 @@ export class Scripts implements Disposable {
     const here = descriptorTarget(sys, directory) ?? "/";
     const called = utf8(firstString(start.request.argv));
     const name = command?.script ?? command?.bin ?? called;
-    const file = findScript(name, here);
-    if (file === undefined) {
+    const found = findScript(name, here);
+    if (found === undefined) {
       const what = name.includes("/")
         ? whyNoScript(sys, name, here)
         : "not found in any node_modules/.bin";
@@ -61,7 +61,8 @@ export class Scripts implements Disposable {
       const reason = `${commandName(start.request)}: ${name === called ? "" : `${name}: `}${what}${place}`;
       return start.onRefused({ code: "notFound", errno: 0, reason });
     }
-    const recipe = recipeOf(file, command);
+    const recipe = recipeOf(found.path, command);
+    if (found.isProgram) return start.onProgram?.([found.path, ...recipe.prefix]);
     const circumstances = this.#circumstances(start, here, recipe.prefix);
     this.#scriptOf(recipe, start.request.env, command?.env).run({
       start,
@@ -79,10 +80,11 @@ export class Scripts implements Disposable {
     const { sys, log } = this.#loop;
     using directory = openPlace(sys, ".");
     const here = descriptorTarget(sys, directory.raw) ?? "/";
-    const file = findScript(command.script ?? command.bin ?? command.name, here);
-    if (file === undefined) return log.warn(`${command.name}: no image is made: not found`);
+    const found = findScript(command.script ?? command.bin ?? command.name, here);
+    if (found === undefined) return log.warn(`${command.name}: no image is made: not found`);
+    if (found.isProgram) return log.warn(`${command.name}: no image is made: it is no script`);
     const own = withoutRuntimeSettings(env);
-    const recipe = recipeOf(file, command);
+    const recipe = recipeOf(found.path, command);
     const { images } = this.#scriptOf(recipe, own, command.env);
     const circumstances: Circumstances = {
       env: environmentMap(own),

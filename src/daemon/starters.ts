@@ -37,6 +37,8 @@ export interface Start extends ChildEvents {
   readonly onUnfit?: (reason: string) => void;
   /** It cannot be started there, but elsewhere: nothing has been done. */
   readonly onUnavailable?: () => void;
+  /** What it names is no script: it is to be started as a program, by these words and those behind the first of the request. */
+  readonly onProgram?: (words: readonly string[]) => void;
   /** What it has loaded, at its end; see domain/warmth.ts. */
   readonly onRecorded?: (json: string) => void;
 }

@@ -51,12 +51,57 @@ export function identityOf(recipe: Recipe, env: StringList, names: readonly stri
   return hashOf(JSON.stringify([recipe, values]));
 }
 
+/** What a name stands for: a script, or a tool that is none and runs as any program does. */
+export interface Found {
+  readonly path: string;
+  readonly isProgram: boolean;
+}
+
 /** A file, or a tool of the nearest node_modules/.bin; links are followed, as the runtime does. */
-export function findScript(name: string, directory: string): string | undefined {
-  if (name.includes("/")) return realFile(path.resolve(directory, name));
+export function findScript(name: string, directory: string): Found | undefined {
+  if (name.includes("/")) {
+    const file = realFile(path.resolve(directory, name));
+    return file === undefined ? undefined : { path: file, isProgram: false };
+  }
   for (let at = directory; ; at = path.dirname(at)) {
     const found = realFile(path.join(at, "node_modules", ".bin", name));
-    if (found !== undefined || at === "/") return found;
+    if (found !== undefined) return toolAt(found);
+    if (at === "/") return undefined;
+  }
+}
+
+/** What stands in node_modules/.bin is a script, a shell script that calls one by node (pnpm writes those), or something else. */
+function toolAt(file: string): Found {
+  const text = beginningOf(file);
+  if (isJavaScript(text)) return { path: file, isProgram: false };
+  const [, target] = nodeCall.exec(text) ?? [];
+  const real = target === undefined ? undefined : realFile(path.join(path.dirname(file), target));
+  if (real !== undefined && isJavaScript(beginningOf(real)))
+    return { path: real, isProgram: false };
+  return { path: file, isProgram: true };
+}
+
+/** The line by which such a shell script becomes the tool: `exec node  "$basedir/../eslint/bin/eslint.js" "$@"`. */
+const nodeCall: RegExp = /^ *exec node +"\$basedir\/([^"$]+)" +"\$@"$/m;
+
+/** As far as it is not told otherwise by its first bytes. */
+function isJavaScript(text: string): boolean {
+  if (text.startsWith("\u{7f}ELF")) return false;
+  return !text.startsWith("#!") || /^#!.*\b(node|nodejs|bun|deno|tsx|ts-node)\b/.test(text);
+}
+
+/** Enough of it to find that line. */
+function beginningOf(file: string): string {
+  try {
+    const handle = fs.openSync(file, "r");
+    try {
+      const bytes = Buffer.alloc(16 * 1024);
+      return bytes.toString("latin1", 0, fs.readSync(handle, bytes, 0, bytes.length, 0));
+    } finally {
+      fs.closeSync(handle);
+    }
+  } catch {
+    return ""; // who runs it says why it cannot be read
   }
 }
 

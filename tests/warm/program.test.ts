@@ -1,10 +1,18 @@
 /** The entry module of a script is the program, as it is under `bun SCRIPT`. */
 
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync } from "node:fs";
-import { type Ended, Sandbox } from "../helpers/sandbox.ts";
+import { chmodSync, existsSync } from "node:fs";
+import { type Ended, ended, Sandbox } from "../helpers/sandbox.ts";
 import { until } from "../helpers/wait.ts";
-import { equip, runUntilWarm, startDirect, startWarm } from "../helpers/warm.ts";
+import {
+  directCommand,
+  directEnv,
+  equip,
+  runUntilWarm,
+  startDirect,
+  startWarm,
+  warmCommand,
+} from "../helpers/warm.ts";
 
 setDefaultTimeout(60_000);
 
@@ -77,4 +85,49 @@ test("a time zone that is empty has no value", async () => {
     await start(box, script, [], { env: { TZ: "" } }).ended;
   const direct = await run(startDirect);
   for (let count = 0; count < 3; count++) expect(await run(startWarm)).toEqual(direct);
+});
+
+test("the soft limit on open files is as high as it may be, for it and its children", async () => {
+  await using box = new Sandbox();
+  equip(box);
+  const script = box.write(
+    "work/limits.mjs",
+    `import { readFileSync } from "node:fs";
+     import { execFileSync } from "node:child_process";
+     const line = (text) => text.split("\\n").find((one) => one.startsWith("Max open files"));
+     console.log(line(readFileSync("/proc/self/limits", "latin1")));
+     console.log(line(execFileSync("cat", ["/proc/self/limits"], { encoding: "latin1" })));
+    `,
+  );
+  await box.serve();
+  const limited = ["bash", "-c", 'ulimit -Sn 300; exec "$@"', "bash"];
+  const direct = await box.start([...limited, ...directCommand(script, [])], { env: directEnv })
+    .ended;
+  expect(direct.stdout).not.toContain(" 300 ");
+  const { runs, isWarm } = await runUntilWarm(
+    box,
+    async () => await box.start([...limited, ...warmCommand(box, script, [])]).ended,
+  );
+  expect(isWarm).toBe(true);
+  for (const result of runs) expect(result).toEqual(direct);
+});
+
+test("a tool that pnpm has installed is run, and one that is no script runs as a program", async () => {
+  await using box = new Sandbox();
+  const at = (name: string): string => `work/node_modules/${name}`;
+  box.write(at("tool/cli"), "#!/usr/bin/env node\nconsole.log('tool', process.argv.slice(2));\n");
+  const shim = `#!/bin/sh\nbasedir=$(dirname "$0")\nexec node  "$basedir/../tool/cli" "$@"\n`;
+  chmodSync(box.write(at(".bin/tool"), shim), 0o755);
+  chmodSync(box.write(at(".bin/shell"), '#!/bin/sh\necho "$0" "$@"; exit 3\n'), 0o755);
+  await box.serve();
+  const { runs, isWarm } = await runUntilWarm(
+    box,
+    async () => await startWarm(box, "tool", ["a b"]).ended,
+  );
+  expect(isWarm).toBe(true);
+  for (const result of runs) expect(result).toEqual(ended({ stdout: 'tool [ "a b" ]\n' }));
+  const path = box.path(at(".bin/shell"));
+  expect(await startWarm(box, "shell", ["a b"]).ended).toEqual(
+    ended({ stdout: `${path} a b\n`, end: 3 }),
+  );
 });

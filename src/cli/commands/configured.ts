@@ -129,12 +129,13 @@ function readinessOf(
   { directory, report }: { directory: string; report: Report },
 ): Readiness {
   const { script, bin = "", env } = command; // one of the two is there
-  const file = findScript(script ?? bin, directory);
-  if (file === undefined) {
+  const found = findScript(script ?? bin, directory);
+  if (found === undefined) {
     const reason = script === undefined ? "not found in any node_modules/.bin" : "no such file";
     return { state: "missing", reason };
   }
-  const wanted = identityOf(recipeOf(file, command), ownEnvironment(sys), env);
+  if (found.isProgram) return { state: "cold", reason: "it is no script, and runs as a program" };
+  const wanted = identityOf(recipeOf(found.path, command), ownEnvironment(sys), env);
   return scriptReadiness(scriptsOf(report).find(({ identity }) => identity === wanted));
 }
 

@@ -34,7 +34,7 @@ export const whyCommand: Command = {
     const wanted = textValue(values, "name");
     const isMeasured = values["json"] === true && isBeside(daemon, report);
     const told = isMeasured ? measured(sys, report) : report;
-    const file = wanted && findScript(wanted, workingDirectory(sys) ?? "/");
+    const file = wanted && findScript(wanted, workingDirectory(sys) ?? "/")?.path;
     const scripts = scriptsOf(told).filter(
       ({ name, script }) =>
         wanted === undefined || name === wanted || script === file || script.includes(wanted),
