@@ -1,8 +1,8 @@
 /** The entry module of a script is the program, as it is under `bun SCRIPT`. */
 
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { chmodSync, existsSync } from "node:fs";
-import { type Ended, ended, Sandbox } from "../helpers/sandbox.ts";
+import { chmodSync, copyFileSync, existsSync, rmSync } from "node:fs";
+import { binary, type Ended, ended, Sandbox } from "../helpers/sandbox.ts";
 import { until } from "../helpers/wait.ts";
 import {
   directCommand,
@@ -111,6 +111,32 @@ test("the soft limit on open files is as high as it may be, for it and its child
   expect(isWarm).toBe(true);
   for (const result of runs) expect(result).toEqual(direct);
 });
+
+test.each(["replaced", "removed"])(
+  "a script can start its runtime when the binary was %s",
+  async (how) => {
+    await using box = new Sandbox();
+    const own = box.path("own-prefork");
+    copyFileSync(binary, own);
+    const script = box.write(
+      "work/again.mjs",
+      `import { spawnSync } from "node:child_process";
+     const { stdout } = spawnSync(process.execPath, ["-p", "6 * 7"], { env: { BUN_BE_BUN: "1" } });
+     console.log(String(stdout), process.argv[0] === process.execPath);
+    `,
+    );
+    const daemon = box.start([own, "serve"]);
+    await until("it listens", () => daemon.stderr.includes("listening"));
+    rmSync(own);
+    if (how === "replaced") copyFileSync(binary, own);
+    const { runs, isWarm } = await runUntilWarm(
+      box,
+      async () => await startWarm(box, script, []).ended,
+    );
+    expect(isWarm).toBe(true);
+    for (const result of runs) expect(result).toEqual(ended({ stdout: "42\n true\n" }));
+  },
+);
 
 test("a tool that pnpm has installed is run, and one that is no script runs as a program", async () => {
   await using box = new Sandbox();

@@ -15,7 +15,8 @@ import { imageLogNumber, imageProbeNumbers, scriptName } from "../../domain/buil
 import type { Orders } from "../../domain/warmth.ts";
 import { check } from "../../os/errors.ts";
 import { duplicate, type Fd, type RawFd } from "../../os/fd.ts";
-import { exitNow, setProcessName } from "../../os/process.ts";
+import { stateOf } from "../../os/files.ts";
+import { exitNow, ownExecutable, setProcessName } from "../../os/process.ts";
 import { MessageReceiver } from "../../transport/channel.ts";
 import { becomeJob } from "./job.ts";
 import { prepareImage } from "./prepare.ts";
@@ -24,6 +25,7 @@ import { standIn } from "./stand-ins.ts";
 /** Waits for a job and becomes it. @returns the entry module, which is to be imported now. */
 export async function enterScript(sys: Sys, socketNumber: number): Promise<string> {
   const daemon = moveUp(sys, socketNumber);
+  process.execPath = nameThatLeadsTo(sys, process.execPath);
   setProcessName(sys, scriptName);
   const receiver = new MessageReceiver(sys);
   const orders = receiveOrders(sys, receiver, daemon);
@@ -41,6 +43,18 @@ export async function enterScript(sys: Sys, socketNumber: number): Promise<strin
   const { spare, ...made } = await prepareImage(sys, receiver, { daemon, probes, log }, orders);
   return becomeJob(sys, receiver, spare, made);
 }
+
+/**
+ * A name by which this very program, or what has taken its place, can be started: the kernel's own for a file that has been
+ * replaced or removed leads nowhere. See /proc/PID/exe in proc(5).
+ */
+function nameThatLeadsTo(sys: Sys, name: string): string {
+  if (!name.endsWith(deleted) || stateOf(sys, name)) return name;
+  const place = name.slice(0, -deleted.length);
+  return stateOf(sys, place) ? place : ownExecutable;
+}
+
+const deleted = " (deleted)";
 
 /** Takes what we were given under a number that a job may want. */
 function moveUp(sys: Sys, number: number): Fd {
