@@ -112,6 +112,29 @@ test("the soft limit on open files is as high as it may be, for it and its child
   for (const result of runs) expect(result).toEqual(direct);
 });
 
+test("descriptors that the caller passed are the script's, the lowest included", async () => {
+  await using box = new Sandbox();
+  equip(box);
+  const script = box.write(
+    "work/numbers.mjs",
+    `import { readSync, writeSync } from "node:fs";
+     for (const number of [3, 4, 9, 200]) writeSync(number, \`number \${number}\\n\`);
+     const bytes = Buffer.alloc(100);
+     console.log(bytes.toString("latin1", 0, readSync(5, bytes)));
+    `,
+  );
+  await box.serve();
+  const open = ["bash", "-c", 'exec 3>a 4>b 5<<<text 9>c 200>d; "$@"; cat a b c d', "bash"];
+  const direct = await box.start([...open, ...directCommand(script, [])], { env: directEnv }).ended;
+  expect(direct.stdout).toEndWith("number 3\nnumber 4\nnumber 9\nnumber 200\n");
+  const { runs, isWarm } = await runUntilWarm(
+    box,
+    async () => await box.start([...open, ...warmCommand(box, script, [])]).ended,
+  );
+  expect(isWarm).toBe(true);
+  for (const result of runs) expect(result).toEqual(direct);
+});
+
 test.each(["replaced", "removed"])(
   "a script can start its runtime when the binary was %s",
   async (how) => {

@@ -3,9 +3,10 @@
  * the daemon's end of the socket closes. docs/fork-safety.md has the rules it keeps.
  */
 import type { Sys } from "../../../ffi/sys.ts";
+import { ownDescriptorsMin } from "../../base/limits.ts";
 import { Scope } from "../../base/scope.ts";
 import { reasonOf, SystemError } from "../../os/errors.ts";
-import type { Fd } from "../../os/fd.ts";
+import { duplicate, type Fd } from "../../os/fd.ts";
 import { forkTwice } from "../../os/fork.ts";
 import { InheritedHeap } from "../../os/heap.ts";
 import { refuseThreads } from "../../os/one-thread.ts";
@@ -34,7 +35,9 @@ export function serveForks(sys: Sys, receiver: MessageReceiver, daemon: Fd): Fd 
       using owned = new Scope();
       const pair = socketPair(sys);
       const ours = owned.use(pair.ours);
-      const theirs = owned.use(pair.theirs);
+      const low = owned.use(pair.theirs);
+      const theirs = owned.use(duplicate(sys, low.raw, ownDescriptorsMin)); // a job may want the numbers below
+      low[Symbol.dispose]();
       refuseThreads(sys);
       heap.renew();
       const pid = forkTwice(sys);

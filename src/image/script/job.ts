@@ -166,7 +166,10 @@ function placeDescriptors(
       throw new UnfitError(`descriptor ${number} is in use by the runtime`);
     }
   }
-  using nothing = openNull(sys);
+  // Under a number that none of them has: it is closed when all are in place.
+  using opened = openNull(sys);
+  using nothing = duplicate(sys, opened.raw, ownDescriptorsMin);
+  opened[Symbol.dispose]();
   for (const slot of [0, 1, 2]) {
     const fd = wanted.get(slot);
     for (const copy of streamCopies.get(slot) ?? []) replaceWatched(sys, fd ?? nothing.raw, copy);
