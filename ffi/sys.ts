@@ -105,6 +105,8 @@ const table = {
   sched_setaffinity: ["long", long, long, long, mem],
   madvise: ["int", long, long, int],
   sbrk: ["long", long],
+  clearenv: ["int"],
+  setenv: ["int", mem, mem, int],
   sigprocmask: ["int", int, mem, mem],
   rt_sigaction: ["long", long, long, mem, mem, long],
   posix_spawn: ["code", mem, mem, mem, mem, mem, mem],

@@ -134,10 +134,15 @@ const runtimeVariables: readonly string[] = [
   ),
 ];
 
+/** Variables that the dynamic loader and allocators read at a process's start: it is another process with each of their values. */
+const loaderVariable =
+  /^(?:LD_|GLIBC_TUNABLES$|MALLOC_|MIMALLOC_|TCMALLOC_|JEMALLOC_|ASAN_|UBSAN_|TSAN_|GCONV_PATH$|LOCPATH$)/;
+
 /** The guard of an image in which no module has been loaded yet. */
 export function runtimeGuard(circumstances: Circumstances): Guard {
   const env: Record<string, Observed<string | null>> = Object.create(null);
-  for (const name of runtimeVariables) {
+  const loaders = [...circumstances.env.keys()].filter((name) => loaderVariable.test(name));
+  for (const name of [...runtimeVariables, ...loaders]) {
     env[name] = { value: circumstances.env.get(name) ?? null, module: "the runtime" };
   }
   return {
@@ -161,7 +166,9 @@ export function namesText(names: Iterable<string>): string {
  */
 export function firstDifference(guard: Guard, job: Circumstances): string | undefined {
   for (const name of job.env.keys()) {
-    if (name.startsWith("BUN_")) return `${name} is set, which the runtime reads at its start`;
+    const isRead = loaderVariable.test(name) && !Object.hasOwn(guard.env, name);
+    if (isRead || name.startsWith("BUN_"))
+      return `${name} is set, which the runtime reads at its start`;
   }
   for (const [name, { value, module }] of Object.entries(guard.env)) {
     const own = job.env.get(name) ?? null;

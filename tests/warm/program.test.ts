@@ -1,7 +1,8 @@
 /** The entry module of a script is the program, as it is under `bun SCRIPT`. */
 
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { chmodSync, copyFileSync, existsSync, rmSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, readFileSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { binary, type Ended, ended, Sandbox } from "../helpers/sandbox.ts";
 import { until } from "../helpers/wait.ts";
 import {
@@ -11,7 +12,9 @@ import {
   runUntilWarm,
   startDirect,
   startWarm,
+  untilSettled,
   warmCommand,
+  warmRuns,
 } from "../helpers/warm.ts";
 
 setDefaultTimeout(60_000);
@@ -179,4 +182,58 @@ test("a tool that pnpm has installed is run, and one that is no script runs as a
   expect(await startWarm(box, "shell", ["a b"]).ended).toEqual(
     ended({ stdout: `${path} a b\n`, end: 3 }),
   );
+});
+
+test("native code sees the environment of its job, and of no other", async () => {
+  await using box = new Sandbox();
+  equip(box);
+  const script = box.write(
+    "work/native.mjs",
+    `import { CString, dlopen } from "bun:ffi";
+     const { symbols } = dlopen("libc.so.6", { getenv: { args: ["cstring"], returns: "ptr" } });
+     for (const name of ["SECRET", "OTHER", "PATH"]) {
+       const value = symbols.getenv(Buffer.from(name + "\\0"));
+       console.log(name, value ? String(new CString(value)) : undefined);
+     }
+    `,
+  );
+  await box.serve();
+  const envs = [{ SECRET: "one" }, { SECRET: "two", OTHER: "" }, {}, { OTHER: "a=b=ä" }];
+  const direct = await Promise.all(
+    envs.map(async (env) => await startDirect(box, script, [], { env }).ended),
+  );
+  expect(direct[0]?.stdout).toContain("SECRET one\n");
+  const { isWarm } = await runUntilWarm(
+    box,
+    async () => await startWarm(box, script, [], { env: envs[0] ?? {} }).ended,
+  );
+  expect(isWarm).toBe(true);
+  const before = await warmRuns(box);
+  for (const [index, env] of envs.entries()) {
+    expect(await startWarm(box, script, [], { env }).ended).toEqual(direct[index] as Ended);
+  }
+  expect(await warmRuns(box)).toBe(before + envs.length);
+});
+
+test("a library that the loader is told to load is there, and for that job only", async () => {
+  await using box = new Sandbox();
+  const libc = /\/\S+\/libc\.so\.6$/m.exec(readFileSync("/proc/self/maps", "latin1"))?.[0];
+  const library = join(dirname(libc ?? ""), "libBrokenLocale.so.1"); // a part of glibc
+  const script = box.write(
+    "work/loaded.mjs",
+    `import { readFileSync } from "node:fs";
+     console.log(readFileSync("/proc/self/maps", "latin1").includes("libBrokenLocale"));
+    `,
+  );
+  await box.serve();
+  const run = async (env: Record<string, string>): Promise<string> =>
+    (await startWarm(box, script, [], { env }).ended).stdout;
+  const LD_PRELOAD = library;
+  expect(await run({ LD_PRELOAD })).toBe("true\n");
+  for (let round = 0; round < 4; round++) {
+    await untilSettled(box);
+    expect(await run({})).toBe("false\n");
+    expect(await run({ LD_PRELOAD })).toBe("true\n");
+  }
+  expect(await warmRuns(box)).toBeGreaterThan(0);
 });

@@ -26,6 +26,7 @@ import {
   renewClocks,
   renewDirectory,
   renewEnvironment,
+  renewNativeEnvironment,
   renewTerminalSettings,
   renewTerminalSizes,
   renewTitle,
@@ -119,6 +120,7 @@ function enter(
   const args = strings(dropStrings(request.argv, 1)).map(utf8);
   renewArguments(orders.script, [...orders.prefix, ...args]);
   renewEnvironment(environmentMap(request.env));
+  renewNativeEnvironment(sys, request.env);
   renewClocks();
   renewTerminalSettings(sys, terminals);
   if (orders.isImage) renewTerminalSizes(orders.streams);

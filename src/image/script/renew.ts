@@ -12,10 +12,10 @@ import {
   EPOLL_CTL_DEL,
   O_CLOEXEC,
 } from "../../../ffi/linux/constants.ts";
-import { allocate } from "../../../ffi/memory.ts";
+import { allocate, cString } from "../../../ffi/memory.ts";
 import { epollEvent } from "../../../ffi/structs.ts";
 import type { Sys } from "../../../ffi/sys.ts";
-import { firstString, latin1, type StringList } from "../../base/strings.ts";
+import { firstString, latin1, type StringList, strings } from "../../base/strings.ts";
 import type { StreamKind } from "../../domain/warmth.ts";
 import { check } from "../../os/errors.ts";
 import { type Fd, own, type RawFd } from "../../os/fd.ts";
@@ -155,6 +155,18 @@ export function renewEnvironment(env: ReadonlyMap<string, string>): void {
   for (const [name, value] of env) if (isShown(name) && own[name] !== value) own[name] = value;
   beginWith(Object.fromEntries(env));
 }
+
+/** What native code sees of the environment, by getenv(3): byte for byte. An entry that names no variable is left out. */
+export function renewNativeEnvironment(sys: Sys, env: StringList): void {
+  check(sys.clearenv(), "clearenv");
+  for (const entry of strings(env)) {
+    const nameSize = entry.indexOf(equalsSign);
+    if (nameSize < 1) continue;
+    const [name, value] = [entry.subarray(0, nameSize), entry.subarray(nameSize + 1)];
+    check(sys.setenv(cString(name), cString(value), 1), "setenv");
+  }
+}
+const equalsSign: number = "=".charCodeAt(0);
 
 /** The modules of ours that scripts would see among those that are loaded. */
 export function hideOwnModules(): void {
