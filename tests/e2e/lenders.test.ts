@@ -1,6 +1,7 @@
 /** Many `add` at once and one after the other, while their images are killed and stopped: each runs once, and none is lost. */
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import {
   childNamed,
   childrenOf,
@@ -10,7 +11,7 @@ import {
   statusField,
   zombiesOf,
 } from "../helpers/process.ts";
-import { ended, Sandbox } from "../helpers/sandbox.ts";
+import { binary, ended, Sandbox } from "../helpers/sandbox.ts";
 import { concurrently, until } from "../helpers/wait.ts";
 
 setDefaultTimeout(600_000);
@@ -203,4 +204,22 @@ test("a job that was stopped goes on when it is continued", async () => {
   signalProcess(job.pid, "SIGCONT");
   expect(await job.go()).toEqual(ended());
   await until("it is gone", () => isGone(job.pid));
+});
+
+test("without a head each job is a fresh process, and its result the same", async () => {
+  await using box = new Sandbox();
+  const headless = `${binary}-without-head`;
+  rmSync(join(box.bin, "pfd"));
+  symlinkSync(existsSync(headless) ? headless : binary, join(box.bin, "pfd"));
+  const daemon = await box.serve();
+  expect(await box.pfc("-w", "add", "1", "2")).toEqual(sum);
+  expect(await box.pfc("-w", "add", "x")).toEqual(
+    ended({ stderr: "add: 'x' is not a number\n", end: 1 }),
+  );
+  expect(await box.status()).toMatchObject({
+    done: 1,
+    failed: 1,
+    image: { state: "down", pid: 0 },
+  });
+  expect(imagesOf(daemon.pid)).toEqual([]);
 });

@@ -3,7 +3,9 @@
  * to a shell, which says what it has, directly and through a daemon that has other ones.
  */
 import { describe, expect, test } from "bun:test";
-import { type Ended, quoted, Sandbox } from "../helpers/sandbox.ts";
+import { existsSync, rmSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
+import { binary, type Ended, quoted, Sandbox } from "../helpers/sandbox.ts";
 import { directCommand, directEnv, equip, runUntilWarm, warmCommand } from "../helpers/warm.ts";
 
 /** All of it that can be seen from outside. */
@@ -47,13 +49,13 @@ const attributes: { what: string; set: string; become?: string }[] = [
 describe.each([
   { warmth: "warm", start: (box: Sandbox) => box.serveWarm() },
   {
-    // One whose spares are not ready: what a child cannot be given, a fresh process gives itself.
+    // Without a head no image lends its memory: each job is a fresh process.
     warmth: "cold",
     start: async (box: Sandbox) => {
-      const daemon = await box.serveWarm();
-      const { image } = await box.status();
-      process.kill(image.pid, "SIGSTOP");
-      return daemon;
+      const headless = `${binary}-without-head`;
+      rmSync(join(box.bin, "pfd"));
+      symlinkSync(existsSync(headless) ? headless : binary, join(box.bin, "pfd"));
+      return await box.serve();
     },
   },
 ])("a job started $warmth has", ({ start }) => {

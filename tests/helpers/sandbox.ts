@@ -280,7 +280,7 @@ export class Sandbox implements AsyncDisposable {
     return { pid: process.pid, process, socketPath, log };
   }
 
-  /** The same, with its image ready and a spare waiting. */
+  /** The same, with an image of the built-in commands that waits. */
   async serveWarm(words: readonly string[] = [], options: StartOptions = {}): Promise<Daemon> {
     const daemon = await this.serve(words, options);
     await this.untilWarm();
@@ -288,7 +288,7 @@ export class Sandbox implements AsyncDisposable {
   }
 
   async untilWarm(): Promise<Status> {
-    return await until("a spare waits", async () => {
+    return await until("an image waits", async () => {
       const status = await this.status();
       return status.image.state === "ready" && status.image.spares > 0 && status;
     });
