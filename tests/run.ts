@@ -1,7 +1,7 @@
 /**
  * `bun run test [WORD…]`: installs, builds, runs the test files whose path contains a WORD (all of
  * them without one), and prints as its last line how many tests passed and failed. `bun run test:long`
- * runs those that have a long form in that form. Each folder of
+ * runs those that have a long form in that form, and all tests of the client for the one in Bun. Each folder of
  * tests/ is a group with a `bun test` of its own, so that a crash costs one group; the end-to-end
  * tests come last. It imports no package: a fresh clone has none.
  */
@@ -34,7 +34,7 @@ const long = {
   groupTimeoutMs: 3 * 60 * 60_000,
 } as const;
 
-/** Files that are run once more for the client in Bun, where the binary has another one. */
+/** Files that are run once more for the client in Bun, where the binary has another one: what differs most, and in the long form all. */
 const forBothClients = {
   words: [
     "tests/terminal/control-",
@@ -42,6 +42,7 @@ const forBothClients = {
     "tests/differential/",
     "tests/e2e/run-",
   ],
+  allWords: ["tests/terminal/", "tests/differential/", "tests/e2e/"],
   env: { PREFORK_CLIENT: "bun" },
 } as const;
 
@@ -75,15 +76,19 @@ await interruptible(async (interrupted) => {
     count(oneFailed);
   } else {
     const { clientKinds } = await import("./helpers/client-kinds.ts"); // which needs the binary
-    for (const [name, files] of groups) {
-      process.stdout.write(`\n# tests/${name}\n`);
-      count(await runGroup(files, { limitMs, interrupted }));
-      const again = files.filter((file) =>
-        forBothClients.words.some((word) => file.includes(word)),
-      );
+    const { words, allWords, env } = forBothClients;
+    const both = findGroups(isLong ? allWords : words);
+    const names = isLong ? new Set([...groups.keys(), ...both.keys()]) : groups.keys();
+    for (const name of names) {
+      const files = groups.get(name) ?? [];
+      if (files.length > 0) {
+        process.stdout.write(`\n# tests/${name}\n`);
+        count(await runGroup(files, { limitMs, interrupted }));
+      }
+      const again = (both.get(name) ?? []).filter((file) => isLong || files.includes(file));
       if (clientKinds.length < 2 || again.length === 0) continue;
       process.stdout.write(`\n# tests/${name}, for the client in Bun\n`);
-      count(await runGroup(again, { limitMs, interrupted, env: forBothClients.env }));
+      count(await runGroup(again, { limitMs, interrupted, env }));
     }
   }
   const skipped = tally.skipped > 0 ? `, ${tally.skipped} skipped` : "";
