@@ -281,7 +281,7 @@ describe("a client that does not wait", () => {
     await box.run(["setsid", "-w", "bash", "-c", "pfc sleep 1000 >/dev/null 2>&1; exit"]);
     const job = await childNamed(daemon.pid, "sleep");
     expect(await box.pfc("-w", "true")).toEqual(ended());
-    expect(processStat(job.pid)?.state).toBe("S");
+    await until("it goes on", () => processStat(job.pid)?.state === "S");
   });
 
   test("runs a command of the image like a program", async () => {

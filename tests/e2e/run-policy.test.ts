@@ -134,7 +134,7 @@ describe("what a job leaves in its process group", () => {
     const script = "setsid sleep 1000 >/dev/null 2>&1 & echo $!; sleep 0.1";
     const run = await box.pfc("--kill-group", "-w", "sh", "-c", script);
     const pid = Number(run.stdout);
-    expect(processStat(pid)?.state).toBe("S");
+    await until("it goes on", () => processStat(pid)?.state === "S");
     signalProcess(pid, "SIGKILL");
   });
 

@@ -273,6 +273,6 @@ test.each(shellNames)("%s: Ctrl-C does not reach a job that nobody waits for", a
   const job = pidIn(box);
   for (const key of [keys.interrupt, keys.quit, keys.suspend]) shell.type(key);
   await shell.run("true");
-  expect(processStat(job)?.state).toBe("S");
+  await until("it goes on", () => processStat(job)?.state === "S");
   signalProcess(job, "SIGKILL");
 });
