@@ -87,7 +87,7 @@ function formatReport(report: Report): string {
     ["jobs", `${report["running"]} running, ${report["done"]} done, ${report["failed"]} failed`],
     [
       "base image",
-      `${image.state}, pid ${image.pid}, ${image.spares} spare, ${image.served} served`,
+      `${image.state}, pid ${image.pid}, ${image.spares} idle, ${image.served} served`,
     ],
     ...scriptsOf(report).map((script): [string, string] => ["script", summaryOf(script)]),
   ];
