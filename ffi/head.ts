@@ -35,9 +35,13 @@ export function linkLend(address: number): (shown: Memory, lender: Lender) => vo
   const lend = opened.symbols["lend"] as (shown: Memory, run: number, outcome: Memory) => void;
   return (shown, lender) => {
     const { run, outcome } = commandOf(lender);
+    lent.push(shown, run, outcome);
     lend(shown, Number(run.ptr), outcome);
   };
 }
+
+/** What the head has the addresses of, for as long as this process serves. */
+const lent: unknown[] = [];
 
 /** A function as `command` in ffi/head/lender.c has it, and the memory for what it has to say. */
 export function commandOf(lender: Lender): { run: JSCallback; outcome: Memory } {
