@@ -130,12 +130,14 @@ __attribute__((used, visibility("hidden"))) void pf_lend(const struct shown *sho
   l.run = run; l.outcome = outcome; l.shown = shown; l.caught = caught_signals();
   l.job.own = own;
   for (;;) {
+    rights.header.len = 0;
     result = receive_job(STARTER_SOCKET, &in, &rights, &l.job, &body);
     if (result < 0) pf_call1(SYS_exit_group, 0);
     l.id = in.header.id; l.error = l.isTold = l.isInside = 0;
     if (result) lend(&l, report);
     else answer_or_end(l.id, MESSAGE_notStarted, STAGE_descriptors, EMFILE, 8);
     if (body != in.body && (long)body >= 0) pf_call2(SYS_munmap, (long)body, in.header.size);
-    for (i = 0; i < in.header.fds; i++) pf_call1(SYS_close, rights.fds[i]);
+    // As many as have come, which may be fewer than were sent.
+    for (i = 0; rights.header.len && i < (rights.header.len - sizeof rights.header) / sizeof(int); i++) pf_call1(SYS_close, rights.fds[i]);
   }
 }
