@@ -13,6 +13,8 @@ const look = [
   "umask; nice; ulimit -S -a; ulimit -H -a",
   "grep -E '^(Sig(Blk|Ign)|Umask|NoNewPrivs|Cpus_allowed):' /proc/self/status",
   "cd /proc/self; cat oom_score_adj coredump_filter personality timerslack_ns",
+  // How long its turns on a processor are; not every kernel tells.
+  "grep -s '^se.slice' /proc/self/sched",
   "ionice -p $$; chrt -p $$ | cut -d: -f2",
 ].join("; ");
 
