@@ -176,7 +176,10 @@ export const inputQuietMsMax = 60_000;
 export const memoryReserveShare = 0.1;
 export const memoryReserveKiBMax: number = 1024 * 1024;
 
-/** An image must say it is ready within this time, or it is replaced; see also `imageForkMs`. */
+/**
+ * An image of built-in commands is given so much of a processor's time to become ready, as long as it gets any; then it is
+ * replaced. See also `imageForkMs`.
+ */
 export const imageTimeoutMs = 5000;
 
 /**

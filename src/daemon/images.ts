@@ -1,7 +1,7 @@
 /**
  * The warm images of scripts: processes that fork children for them. See docs/architecture.md.
  *
- * An image is started by exec of our own binary and says `ready`. Asked to `fork`, it answers with
+ * An image is started by exec of our own binary and says when it is `prepared`. Asked to `fork`, it answers with
  * a `spare`: a forked child that waits on a socket of its own for its one job. Spares are forked
  * ahead, so that the fork is off the caller's path, and they are the daemon's own children, so that
  * a job does not depend on its image any more. What cannot be had warm is run cold by jobs.ts.
